@@ -1,0 +1,1 @@
+"""The records every house speaks: costs, messages, problems, states, actions, trajectories, annotations, reports."""

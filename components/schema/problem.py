@@ -1,0 +1,65 @@
+"""What is to be solved. Takes nothing; gives `Problem` and its parts. Does not check answers: see `components.reward.checkers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Split = Literal["train", "validation", "test"]
+CheckerKind = Literal["phrase", "number", "overlap", "expression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The output we want."""
+
+    text: str
+    """A full answer, as a person would write it; contains `answer` verbatim."""
+    answer: str
+    """The key span inside `text`: what a checker looks for and what the likelihood reward scores."""
+    aliases: tuple[str, ...] = ()
+    """Other spellings that are as good as `answer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckerSpec:
+    """Which checker judges an answer, with its settings."""
+
+    kind: CheckerKind
+    """phrase: an alias occurs as whole words; number: a number within tolerance; overlap: unigram F1; expression: countdown."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """number: {"value", "relative_tolerance"}; overlap: {"minimum_f1"}; expression: {"numbers", "target"}; phrase: {}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one trajectory."""
+
+    max_calls: int = 3
+    max_answer_tokens: int = 32
+    max_argument_tokens: int = 48
+    max_context_tokens: int = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A prompt with everything needed to solve and to judge it."""
+
+    problem_id: str
+    """`stable_hash` of prompt, reference answer and checker: identity is content."""
+    prompt: str
+    tool_names: tuple[str, ...]
+    """Tools that may be called, in the order shown to the policy."""
+    reference: Reference
+    checker: CheckerSpec
+    budget: Budget
+    family: str
+    """fact | number | two_hop | compute | fact_compute | chat | decoy | puzzle."""
+    slices: tuple[str, ...]
+    """Names under which metrics are reported: the family, and e.g. `fact_known` / `fact_unknown`."""
+    group: str
+    """Problems of one group never straddle splits (country, operands, puzzle numbers, chat prompt)."""
+    split: Split
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the generator knew (country, attribute, operands, phrasing id); for reports and tests, never shown to the policy."""

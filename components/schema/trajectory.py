@@ -1,0 +1,105 @@
+"""States, actions and finished trajectories. Takes nothing; gives the records. Does not step or render anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from components.schema.cost import NO_COST, Cost
+from components.schema.message import Message, ToolCall, ToolResult
+from components.schema.problem import Problem
+
+ANSWER = "answer"
+"""Name of the decision to answer directly; every other decision is a tool's name."""
+
+
+class StopReason(StrEnum):
+    """Why a trajectory ended."""
+
+    ANSWERED = "answered"
+    NO_ANSWER = "no_answer"
+    """The answer turn was empty."""
+    TRUNCATED = "truncated"
+    """An answer or argument reached its token limit before it ended."""
+    MALFORMED = "malformed"
+    """The turn was not a tool call and not an answer (broken JSON, unknown tool, wrong arguments)."""
+    OUT_OF_BUDGET = "out_of_budget"
+    """Another call was wanted after the last allowed one."""
+    GAVE_UP = "gave_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One whole assistant turn, with the tokens that were sampled."""
+
+    message: Message
+    """Role assistant; `message.token_ids` are the tokens of this turn."""
+    decision: str
+    """`ANSWER` or the name of the tool whose opening was written."""
+    written: tuple[bool, ...]
+    """Per token of the turn: True where the policy chose it freely; False where it was forced (opening, grammar)."""
+    logprobs: tuple[float, ...] | None
+    """Per token, natural log under the sampling policy; None for people and for replayed text."""
+    call: ToolCall | None = None
+    """The parsed call; None for answers and for malformed turns."""
+    stop: StopReason | None = None
+    """MALFORMED or TRUNCATED when the turn itself was unusable; None otherwise."""
+    decision_probs: Mapping[str, float] | None = None
+    """P(decision) over answer and every tool at this state, if it was computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """An action and what came of it."""
+
+    action: Action
+    results: tuple[ToolResult, ...]
+    """One result a call; empty for answers."""
+    cost: Cost
+    """Cost of this action: tool calls (nested included) and tokens."""
+    reward: float | None = None
+    """Total reward of this action under the reward settings of the run; None when not scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trajectory ended."""
+
+    stop_reason: StopReason
+    answer: str | None
+    success: bool | None
+    """Checker's verdict; None when it could not be judged."""
+    cost: Cost
+    reward_parts: Mapping[str, float] | None = None
+    """Named, unweighted reward parts; None when not scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A finished record; people and policies alike."""
+
+    trajectory_id: str
+    problem_id: str
+    policy_id: str
+    """`human` for a demonstration, else the digest or name of the weights."""
+    seed: int
+    transitions: tuple[Transition, ...]
+    outcome: Outcome
+    forced: tuple[str, ...] = ()
+    """Decisions that were forced from the start (all-actions branches); empty for free rollouts."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the policy may know at a decision."""
+
+    problem: Problem
+    messages: tuple[Message, ...]
+    """The turns so far, the user's prompt first."""
+    stack: tuple[str, ...] = ()
+    """Open sub-tasks, the current one last; empty when the problem was not split."""
+    spent: Cost = NO_COST
+    done: bool = False
+    calls: tuple[tuple[ToolCall, ToolResult], ...] = field(default=())
+    """Calls made so far with their results, oldest first."""

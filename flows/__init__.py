@@ -1,0 +1,1 @@
+"""Qanat's verbs: the only code that knows Prefect, DVC and MLflow."""

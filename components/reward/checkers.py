@@ -1,8 +1,8 @@
 """Is an answer right? Takes a problem and the answer's text; gives True or False.
 
-Four kinds (see `CheckerSpec`): phrase, number, overlap, expression. It does not grade by degrees (that is the likelihood
-reward's work), calls no model, and looks at the answer only, never at how it was found. Each kind refuses the cheap trick of
-naming many candidates in the hope that one fits."""
+Four kinds (see `CheckerSpec`): phrase, number, overlap, expression. It does not grade by degrees (that is the
+likelihood reward's work), calls no model, and looks at the answer only, never at how it was found. Each kind refuses
+the cheap trick of naming many candidates in the hope that one fits."""
 
 from __future__ import annotations
 

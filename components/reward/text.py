@@ -1,4 +1,4 @@
-"""Reading plain text for judging: words, numbers, arithmetic. Takes strings; gives normal forms. Judges nothing itself."""
+"""Reading plain text for judging: words, numbers, arithmetic. Takes strings; gives normal forms. Judges nothing."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -145,4 +146,4 @@ def test_text_helpers_have_obvious_values() -> None:
     assert plain_words("Côte d'Ivoire (U.S.)") == ("cote", "divoire", "us")
     result = evaluate_arithmetic("(1+2)/3")
     assert result is not None
-    assert result == (1, (1, 2, 3))
+    assert result == (Fraction(1), (1, 2, 3))

@@ -13,7 +13,7 @@ class EvaluateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bootstrap_resamples: int = Field(default=10_000, ge=200, le=100_000)
+    resamples: int = Field(default=10_000, ge=200, le=100_000)
     """Resamples of problem groups behind every interval."""
     batch_size: int = Field(default=64, ge=1, le=4096)
     """Problems played together; after each batch the trajectories are saved, so a killed run continues."""

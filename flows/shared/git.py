@@ -1,0 +1,37 @@
+"""Which commit is checked out. Takes the project's root; gives the commit and whether files differ. Changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+# A run itself rewrites the lock file, and `--profile` the parameters, whose values are recorded anyway.
+NOT_CODE = (":(exclude)dvc.lock", ":(exclude)params.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What is checked out."""
+
+    sha: str
+    """Full hash; `unknown` outside a git repository or before the first commit."""
+    dirty: bool
+    """True when tracked files (but `dvc.lock` and `params.yaml`) differ from that commit."""
+
+
+def read_commit(root: Path) -> Commit:
+    """The commit at `root`, and whether the working tree departs from it."""
+    sha = _git(root, "rev-parse", "HEAD")
+    if sha is None:
+        return Commit(sha="unknown", dirty=True)
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *NOT_CODE)
+    return Commit(sha=sha.strip(), dirty=changes is None or bool(changes.strip()))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,198 @@
+"""Every path of the project, in one place.
+
+Takes the project's root (the folder that holds `dvc.yaml`); gives paths. Does not create, read or write anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DAG_FILE = "dvc.yaml"
+
+
+class NoProject(ValueError):
+    """No folder above the working directory holds a `dvc.yaml`."""
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` (default: the working directory) that holds `dvc.yaml`."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / DAG_FILE).is_file():
+            return folder
+    raise NoProject(f"no {DAG_FILE} in {here} or above it: run this inside the project")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where things are, below `root`."""
+
+    root: Path
+
+    # --- what people edit
+    @property
+    def dag(self) -> Path:
+        return self.root / DAG_FILE
+
+    @property
+    def dvc_lock(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "mlflow" / "registry.yaml"
+
+    @property
+    def annotations(self) -> Path:
+        return self.data / "annotations"
+
+    @property
+    def seed_annotations(self) -> Path:
+        return self.annotations / "seed.jsonl"
+
+    # --- what stages make
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    def model(self, name: str) -> Path:
+        """Folder of a model: base, clone, reinforced or final."""
+        return self.data / "models" / name
+
+    @property
+    def corpus(self) -> Path:
+        return self.data / "corpus"
+
+    @property
+    def passages(self) -> Path:
+        return self.corpus / "passages.jsonl"
+
+    @property
+    def facts(self) -> Path:
+        return self.corpus / "facts.json"
+
+    @property
+    def all_problems(self) -> Path:
+        """Folder of the three splits."""
+        return self.data / "problems"
+
+    def problems(self, split: str) -> Path:
+        return self.all_problems / f"{split}.jsonl"
+
+    @property
+    def all_demonstrations(self) -> Path:
+        """Folder of the four files below."""
+        return self.data / "demonstrations"
+
+    @property
+    def demonstrations(self) -> Path:
+        return self.all_demonstrations / "demonstrations.jsonl"
+
+    @property
+    def preferences(self) -> Path:
+        return self.all_demonstrations / "preferences.jsonl"
+
+    @property
+    def pairs(self) -> Path:
+        return self.all_demonstrations / "pairs.jsonl"
+
+    @property
+    def direct(self) -> Path:
+        return self.all_demonstrations / "direct.jsonl"
+
+    @property
+    def selfplay(self) -> Path:
+        return self.data / "selfplay"
+
+    @property
+    def selfplay_nodes(self) -> Path:
+        return self.selfplay / "nodes.parquet"
+
+    @property
+    def selfplay_trajectories(self) -> Path:
+        return self.selfplay / "trajectories.jsonl"
+
+    @property
+    def selfplay_summary(self) -> Path:
+        return self.selfplay / "summary.json"
+
+    @property
+    def reports(self) -> Path:
+        return self.data / "reports"
+
+    @property
+    def curation_report(self) -> Path:
+        return self.reports / "curation.json"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.reports / "quarantine.jsonl"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.reports / "evaluation"
+
+    @property
+    def evaluation_report(self) -> Path:
+        return self.evaluation / "report.json"
+
+    @property
+    def evaluation_html(self) -> Path:
+        return self.evaluation / "report.html"
+
+    @property
+    def evaluation_trajectories(self) -> Path:
+        return self.evaluation / "trajectories.jsonl"
+
+    def run_ref(self, stage: str) -> Path:
+        """Which MLflow run, commit and seed made the outputs of `stage`."""
+        return self.reports / "runs" / f"{stage}.json"
+
+    # --- scratch, never tracked
+    def work(self, stage: str) -> Path:
+        """Checkpoints of a stage; DVC never deletes them, the stage's frame does when the stage is done."""
+        return self.root / ".work" / stage
+
+    @property
+    def running(self) -> Path:
+        """Process groups of the `qanat run` under way, so that a later one can end what a killed one left."""
+        return self.root / ".work" / "run.json"
+
+    @property
+    def store(self) -> Path:
+        """Stores of the servers."""
+        return self.root / ".qanat"
+
+    @property
+    def mlflow_db(self) -> Path:
+        return self.store / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.store / "mlruns"
+
+    @property
+    def prefect_home(self) -> Path:
+        return self.store / "prefect"
+
+    @property
+    def logs(self) -> Path:
+        return self.store / "logs"
+
+    def decision(self, lock_digest: str) -> Path:
+        """The promotion decision taken for one state of `dvc.lock`."""
+        return self.store / "decisions" / f"{lock_digest}.json"
+
+    def champion_evaluation(self, digest: str) -> Path:
+        """The champion's results on the present problems, kept by digest of weights and problems."""
+        return self.store / "evaluations" / digest
+
+
+def project(start: Path | None = None) -> Paths:
+    """The paths of the project around `start`."""
+    return Paths(find_root(start))

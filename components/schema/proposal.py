@@ -14,6 +14,6 @@ class Proposal:
     action: Action
     prior: float
     """The policy's weight of this action among those proposed at the state (P(decision) times the share of this
-    argument sample); above zero, need not sum to 1."""
+    argument sample); never negative, need not sum to 1."""
     context_tokens: int | None = None
     """Tokens of the state that the policy read before the action; None when it was not counted."""

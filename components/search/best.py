@@ -1,0 +1,41 @@
+"""What a tree found. Takes a searched tree; gives its cheapest correct path as a `Trajectory`.
+
+Does not choose what to train on: see `components.training.distil_data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from components.environment.step import finish
+from components.schema.cost import Cost
+from components.schema.identity import child_seed
+from components.schema.trajectory import Trajectory, Transition
+from components.search.tree import Node, Tree, walk
+
+
+def cheapest_correct(tree: Tree, *, policy_id: str, seed: int, units: Callable[[Cost], float]) -> Trajectory | None:
+    """The correct path that spent least (then the shortest, then the likeliest); None if the tree found none."""
+    correct = [node for _, node in walk(tree.root) if node.success]
+    if not correct:
+        return None
+    best = min(correct, key=lambda node: (units(node.state.spent), len(node.path), node.path))
+    return finish(
+        best.state,
+        transitions_to(tree, best),
+        policy_id=policy_id,
+        seed=child_seed(seed, best.state.problem.problem_id),
+        success=True,
+    )
+
+
+def transitions_to(tree: Tree, node: Node) -> tuple[Transition, ...]:
+    """The transitions from the root to the node."""
+    transitions: list[Transition] = []
+    here: Node | None = tree.root
+    for position in node.path:
+        here = here.edges[position].child if here is not None else None
+        if here is None or here.transition is None:
+            raise ValueError(f"tree {tree.tree_id} has no node at {node.path}")
+        transitions.append(here.transition)
+    return tuple(transitions)

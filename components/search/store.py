@@ -1,0 +1,60 @@
+"""Node rows and blocks of self-play on disk.
+
+Takes rows and trajectories; gives Parquet and JSONL files, and reads them back. Files appear whole or not at all
+(written beside, then renamed). A block counts as saved once its Parquet file is there: it is written last. The same
+rows give the same bytes. Does not decide what a block is: see `components.search.selfplay`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.records.jsonl import read_records, write_records
+from components.schema.trajectory import Trajectory
+from components.search.rows import as_mapping
+from components.search.schema import NODE_SCHEMA, NodeRow
+from components.search.selfplay import Block
+
+
+def write_nodes(path: Path, rows: Sequence[NodeRow]) -> None:
+    """Put the rows at `path` as Parquet with `NODE_SCHEMA`."""
+    table = pa.Table.from_pylist([as_mapping(row) for row in rows], schema=NODE_SCHEMA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            pq.write_table(table, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_nodes(path: Path) -> tuple[NodeRow, ...]:
+    """The rows that `write_nodes` wrote."""
+    rows = pq.read_table(path, schema=NODE_SCHEMA).to_pylist()
+    return tuple(NodeRow(**{**row, "token_ids": _as_tuple(row["token_ids"])}) for row in rows)
+
+
+def _as_tuple(token_ids: list[int] | None) -> tuple[int, ...] | None:
+    return None if token_ids is None else tuple(token_ids)
+
+
+def save_block(folder: Path, name: str, block: Block) -> None:
+    """Put a block into the folder; once this returns the block survives a kill."""
+    write_records(folder / f"{name}.jsonl", block.trajectories)
+    write_nodes(folder / f"{name}.parquet", block.rows)
+
+
+def load_block(folder: Path, name: str) -> Block | None:
+    """The block of that name, or None if it was not saved whole."""
+    nodes = folder / f"{name}.parquet"
+    if not nodes.exists():
+        return None
+    return Block(rows=read_nodes(nodes), trajectories=read_records(folder / f"{name}.jsonl", Trajectory))

@@ -1,0 +1,34 @@
+"""What a search asks of the other houses, as functions. Takes nothing; gives `Verbs`. Implements none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from components.schema.cost import Cost
+from components.schema.problem import Problem
+from components.schema.proposal import Proposal
+from components.schema.trajectory import Action, State, Transition
+
+
+class Propose(Protocol):
+    """Asks the policy for candidate actions."""
+
+    def __call__(self, states: Sequence[State], *, seeds: Sequence[int]) -> Sequence[Sequence[Proposal]]:
+        """Candidate actions for each state, each state sampled under its own seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """The five verbs of a search."""
+
+    propose: Propose
+    value: Callable[[Sequence[State]], Sequence[float]]
+    """Estimated chance, in [0, 1], that a state ends in a correct answer."""
+    judge: Callable[[Problem, str], bool]
+    """Whether an answer is correct."""
+    step_many: Callable[[Sequence[State], Sequence[Action]], Sequence[tuple[State, Transition]]]
+    """The environment's step for several states at once, tool calls together."""
+    units: Callable[[Cost], float]
+    """A cost in units of the price sheet."""

@@ -1,7 +1,7 @@
 """Frozen records to plain JSON values and back, strictly and without a line of code per record.
 
 Takes dataclasses whose fields are str, int, float, bool, Any, Literal, StrEnum, Optional, tuples, mappings with string
-keys and other such dataclasses. Gives dictionaries, or records. An unknown, missing or mistyped field raises `BadField`.
+keys and other such dataclasses. Gives dictionaries or records. An unknown, missing or mistyped field raises `BadField`.
 A field with a default may be absent, so that old files stay readable when a record gains a field.
 Does not read files: see `components.records.jsonl`.
 """

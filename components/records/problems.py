@@ -1,7 +1,7 @@
 """Problems as JSON Lines and as a Hugging Face dataset.
 
 Takes and gives `Problem`. The two free-form mappings (`facts` and the checker's `settings`) are stored as JSON text, so
-that every row has the same columns and `datasets.load_dataset("json", data_files=...)` reads the file with a stable schema.
+that every row has the same columns and `datasets.load_dataset("json", data_files=...)` reads it with a stable schema.
 Does not make or check problems.
 """
 

@@ -1,0 +1,69 @@
+"""Settings of the tools (section `tools` of params.yaml). Takes nothing; gives validated values. Opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Engine = Literal["natural", "strict"]
+"""natural: any stemmed term may match; strict: every term must match as typed."""
+
+
+class PythonLimits(BaseModel):
+    """Hard limits of one python call; there is no way to switch them off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = Field(default=0.5, gt=0, le=30)
+    """Run time after which the snippet is stopped."""
+    memory_bytes: int = Field(default=32 * 2**20, ge=2**20, le=2**30)
+    """Heap of the snippet."""
+    recursion_depth: int = Field(default=200, ge=10, le=1000)
+    """Nested calls."""
+    output_bytes: int = Field(default=4_000, ge=100, le=1_000_000)
+    """Printed output after which the snippet is stopped."""
+    result_tokens: int = Field(default=32, ge=4, le=4096)
+    """Budget of the text that the policy reads."""
+    processes: int = Field(default=2, ge=1, le=64)
+    """Sandbox workers kept."""
+
+
+class ToolSettings(BaseModel):
+    """Everything that can be set about the tools."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Engine = "strict"
+    """The engine behind `search` at deployment and in training."""
+    annotation_engine: Engine = "natural"
+    """The engine that the annotators had."""
+    k: int = Field(default=2, ge=1, le=20)
+    """Passages shown per search."""
+    result_tokens: int = Field(default=56, ge=8, le=4096)
+    """Budget of one passage's line."""
+    python: PythonLimits = PythonLimits()
+    searxng_url: str | None = None
+    """Address of a SearXNG-style JSON search; null uses the local index."""
+    timeouts: Mapping[str, float] = {"search": 10.0, "python": 10.0}
+    """Seconds of wall time per call after which the call is given up, by tool; a tool not named here gets 10."""
+    max_workers: int = Field(default=4, ge=1, le=256)
+    """Calls that run at the same time."""
+    cache_size: int = Field(default=50_000, ge=0)
+    """Results remembered."""
+
+    @field_validator("searxng_url")
+    @classmethod
+    def _only_http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+    @field_validator("timeouts")
+    @classmethod
+    def _positive(cls, timeouts: Mapping[str, float]) -> Mapping[str, float]:
+        bad = [name for name, seconds in timeouts.items() if not 0 < seconds <= 600]
+        if bad:
+            raise ValueError(f"seconds must be above 0 and at most 600: {', '.join(bad)}")
+        return timeouts

@@ -68,11 +68,12 @@ def interval(figure_R: Floats, n: int) -> Interval | None:
 
     Resamples in which the figure is undefined (nothing to divide by) are left out.
     """
-    value, sampled = figure_R[0], figure_R[1:][np.isfinite(figure_R[1:])]
+    rounded_R = np.round(figure_R, 12)  # else 1e-17 of summation noise reads as a difference clear of zero
+    value, sampled = rounded_R[0], rounded_R[1:][np.isfinite(rounded_R[1:])]
     if n == 0 or not np.isfinite(value) or sampled.size == 0:
         return None
     low, high = np.percentile(sampled, [2.5, 97.5])
-    return Interval(value=float(value), low=float(low), high=float(high), n=n)
+    return Interval(value=float(value), low=float(min(low, value)), high=float(max(high, value)), n=n)
 
 
 def share_interval(found: Interval, clusters: int) -> Interval:

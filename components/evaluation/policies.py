@@ -1,0 +1,51 @@
+"""Which policies an evaluation plays, and which it compares.
+
+Takes nothing; gives the plan: a policy is a model with, perhaps, its first decision forced. Does not load or play
+anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from components.schema.trajectory import ANSWER
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One policy to be played on every problem."""
+
+    policy: str
+    """Name in the report."""
+    model: str
+    """Which model plays: base, clone, reinforced or final."""
+    force: tuple[str, ...] | None
+    """Decisions forced from the start; None lets the model decide."""
+
+
+BASE = Play("base", "base", (ANSWER,))
+FORCED = (
+    Play("never-call", "final", (ANSWER,)),
+    Play("always-search", "final", ("search",)),
+    Play("always-python", "final", ("python",)),
+)
+"""The branches behind need, regret and the oracle: the final model with every first decision forced once."""
+TRAINED = (Play("clone", "clone", None), Play("reinforced", "reinforced", None), Play("final", "final", None))
+PLAN = (BASE, *FORCED, *TRAINED)
+
+ORACLE = "oracle"
+"""The policy that takes the best forced branch at every problem; read off, not played."""
+POLICIES = (BASE.policy, *(play.policy for play in FORCED), ORACLE, *(play.policy for play in TRAINED))
+"""Every policy of the report, in the order shown."""
+COMPARISONS = (("clone", "base"), ("reinforced", "clone"), ("final", "reinforced"))
+"""Pairs whose paired differences are reported: challenger, then what it is measured against."""
+MEANINGS = {
+    "base": "the base model, zero-shot, without tools",
+    "never-call": "the final model, always made to answer directly",
+    "always-search": "the final model, always made to search first",
+    "always-python": "the final model, always made to run Python first",
+    ORACLE: "the best of the three forced branches, problem by problem",
+    "clone": "after behaviour cloning of the annotations",
+    "reinforced": "after cost-aware reinforcement learning",
+    "final": "after distilling the self-play",
+}

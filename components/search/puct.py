@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from components.environment.step import start
+from components.environment.step import start, stop_reason
 from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
-from components.schema.trajectory import ANSWER
+from components.schema.trajectory import StopReason
 from components.search.settings import SelfplaySettings
 from components.search.tree import Edge, Node, Tree, make_edges
 from components.search.verbs import Verbs
@@ -94,7 +94,11 @@ def follow(ends: Path, simulation: int, verbs: Verbs) -> list[Node]:
     """The node after each (node, edge), neither attached nor evaluated."""
     if not ends:
         return []
-    stepped = verbs.step_many([node.state for node, _ in ends], [edge.action for _, edge in ends])
+    stepped = verbs.step_many(
+        [node.state for node, _ in ends],
+        [edge.action for _, edge in ends],
+        prompt_tokens=[edge.context_tokens or 0 for _, edge in ends],
+    )
     return [
         Node(path=(*node.path, node.edges.index(edge)), state=state, transition=transition, simulation=simulation)
         for (node, edge), (state, transition) in zip(ends, stepped, strict=True)
@@ -102,7 +106,7 @@ def follow(ends: Path, simulation: int, verbs: Verbs) -> list[Node]:
 
 
 def evaluate(nodes: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> None:
-    """Give each new node its value (the judge's word where it ended, else the estimate) and its edges where it goes on."""
+    """Give each new node its value (the judge's word where it ended, else the estimate) and, if it goes on, edges."""
     unfinished: list[Node] = []
     for node in nodes:
         if node.state.done:
@@ -131,10 +135,9 @@ def ask(nodes: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> None
 
 def is_success(node: Node, verbs: Verbs) -> bool:
     """Whether a finished node ends in a correct answer; broken turns and spent budgets are failures."""
-    action = node.transition.action if node.transition is not None else None
-    if action is None or action.decision != ANSWER or action.stop is not None:
+    if node.transition is None or stop_reason(node.state.problem, (node.transition,)) is not StopReason.ANSWERED:
         return False
-    return verbs.judge(node.state.problem, action.message.content)
+    return verbs.judge(node.state.problem, node.transition.action.message.content.strip())
 
 
 def net_return(chance: float, node: Node, verbs: Verbs, settings: SelfplaySettings) -> float:

@@ -23,7 +23,7 @@ class SelfplaySettings(BaseModel):
     max_depth: int = Field(default=4, ge=1)
     """Most actions from the root to a leaf; an unfinished leaf there counts as a failure."""
     trees: int = Field(default=16, ge=1)
-    """Trees grown in lockstep (B): the model is asked once a round for a leaf of each; also the size of a saved block."""
+    """Trees grown in lockstep (B), the model asked once a round for a leaf of each; also the size of a saved block."""
     min_visits: int = Field(default=8, ge=1)
     """Distillation trusts a tree's solve rate only from this many visits of its root."""
     temperature: float = Field(default=1.0, gt=0.0)

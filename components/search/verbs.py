@@ -19,6 +19,15 @@ class Propose(Protocol):
         """Candidate actions for each state, each state sampled under its own seed."""
 
 
+class StepMany(Protocol):
+    """Acts in several states at once (`components.environment.step.step_many` with its toolbox bound)."""
+
+    def __call__(
+        self, states: Sequence[State], actions: Sequence[Action], *, prompt_tokens: Sequence[int]
+    ) -> Sequence[tuple[State, Transition]]:
+        """The state after each action, and what the action did; tool calls run together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verbs:
     """The five verbs of a search."""
@@ -28,7 +37,6 @@ class Verbs:
     """Estimated chance, in [0, 1], that a state ends in a correct answer."""
     judge: Callable[[Problem, str], bool]
     """Whether an answer is correct."""
-    step_many: Callable[[Sequence[State], Sequence[Action]], Sequence[tuple[State, Transition]]]
-    """The environment's step for several states at once, tool calls together."""
+    step_many: StepMany
     units: Callable[[Cost], float]
     """A cost in units of the price sheet."""

@@ -62,7 +62,7 @@ def cheapest_per_problem(trajectories: Sequence[Trajectory], units: Units) -> tu
 
 
 def hard_problems(nodes: Iterable[Mapping[str, Any]], *, min_visits: int) -> frozenset[str]:
-    """Problems solved on some, but at most `RARELY_SOLVED`, of their finished branches, if the root had enough visits."""
+    """Problems solved on some, but at most `RARELY_SOLVED`, of their finished branches, if the root has the visits."""
     verdicts: defaultdict[str, list[bool]] = defaultdict(list)
     searched_enough: set[str] = set()
     for row in nodes:

@@ -11,24 +11,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from components.schema.message import ToolCall, ToolResult
+from components.schema.tool import ToolSpec
+
+__all__ = [
+    "KNOWN_SPECS",
+    "PYTHON_SPEC",
+    "SEARCH_SPEC",
+    "Cut",
+    "Tool",
+    "ToolCaller",
+    "ToolOutput",
+    "ToolSpec",
+    "by_name",
+    "text_tool",
+]
 
 Cut = Callable[[str, int], str]
 """Shortens a text to a budget; the budget's unit (tokens, words) is the function's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """A tool as the policy sees it."""
-
-    name: str
-    description: str
-    """One sentence for people and for tool listings."""
-    parameters: Mapping[str, Any]
-    """JSON schema of the arguments object."""
-
-    def signature(self) -> str:
-        """`name(argument, ...)`, as it is shown in a prompt."""
-        return f"{self.name}({', '.join(self.parameters.get('properties', {}))})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from components.schema.arguments import check_arguments
 from components.schema.identity import stable_hash
 from components.schema.message import ToolCall, ToolResult
-from components.tools.arguments import check_arguments
 from components.tools.prices import PriceSheet
 from components.tools.spec import Tool, ToolOutput, ToolSpec
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 
-from components.tools.spec import ToolSpec
+from components.schema.tool import ToolSpec
 
 _TYPES = {
     "string": "text",

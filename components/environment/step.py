@@ -1,0 +1,139 @@
+"""The environment: a state and an action give a transition and the next state.
+
+Takes problems, actions and something that answers calls; gives states, transitions and finished trajectories. Pure but
+for the toolbox: the same actions and the same results give the same trajectory, so states are replayed and never
+stored. A turn that is unusable ends the trajectory with a `StopReason`; it is never an exception. Does not judge
+answers (the checker's verdict is passed to `finish`) and gives no reward. Messages hold plain texts (the prompt, the
+turns, the results); how a model is shown them is the grammar's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from components.schema.cost import NO_COST, Cost
+from components.schema.identity import stable_hash
+from components.schema.message import Message, ToolCall, ToolResult
+from components.schema.problem import Problem
+from components.schema.trajectory import Action, Outcome, State, StopReason, Trajectory, Transition
+from components.tools.spec import ToolCaller
+
+
+def start(problem: Problem) -> State:
+    """The state before the first action."""
+    return State(problem=problem, messages=(Message(role="user", content=problem.prompt),))
+
+
+def step(
+    state: State,
+    action: Action,
+    toolbox: ToolCaller,
+    *,
+    prompt_tokens: int = 0,
+    completion_tokens: int | None = None,
+) -> tuple[State, Transition]:
+    """The next state, and what the action did; `completion_tokens` is by default the number of the turn's tokens."""
+    written = None if completion_tokens is None else (completion_tokens,)
+    stepped = step_many([state], [action], toolbox, prompt_tokens=(prompt_tokens,), completion_tokens=written)
+    return stepped[0]
+
+
+def step_many(
+    states: Sequence[State],
+    actions: Sequence[Action],
+    toolbox: ToolCaller,
+    *,
+    prompt_tokens: Sequence[int] | None = None,
+    completion_tokens: Sequence[int] | None = None,
+) -> list[tuple[State, Transition]]:
+    """`step` for many states at once; their calls go to the toolbox together."""
+    calls = [_call_to_run(state, action) for state, action in zip(states, actions, strict=True)]
+    answers = iter(toolbox.call_many([call for call in calls if call is not None]))
+    read = prompt_tokens or [0] * len(states)
+    wrote = completion_tokens or [len(action.message.token_ids or ()) for action in actions]
+    stepped = []
+    for state, action, call, tokens_in, tokens_out in zip(states, actions, calls, read, wrote, strict=True):
+        result = None if call is None else next(answers)
+        tokens = Cost(prompt_tokens=tokens_in, completion_tokens=tokens_out)
+        stepped.append(_advance(state, action, call, result, tokens))
+    return stepped
+
+
+def finish(
+    state: State,
+    transitions: Sequence[Transition],
+    *,
+    policy_id: str,
+    seed: int,
+    success: bool | None,
+    forced: Sequence[str] = (),
+) -> Trajectory:
+    """The finished record; a trajectory that was stopped from outside ends OUT_OF_BUDGET."""
+    stop = stop_reason(state.problem, transitions)
+    answer = transitions[-1].action.message.content.strip() if stop is StopReason.ANSWERED else None
+    outcome = Outcome(stop_reason=stop, answer=answer, success=success, cost=state.spent)
+    return Trajectory(
+        trajectory_id=_identity(state.problem, transitions, policy_id=policy_id, seed=seed, forced=forced),
+        problem_id=state.problem.problem_id,
+        policy_id=policy_id,
+        seed=seed,
+        transitions=tuple(transitions),
+        outcome=outcome,
+        forced=tuple(forced),
+    )
+
+
+def stop_reason(problem: Problem, transitions: Sequence[Transition]) -> StopReason:
+    """Why a trajectory with these transitions ended."""
+    if not transitions:
+        return StopReason.OUT_OF_BUDGET
+    last = transitions[-1]
+    ended = _unusable(problem, last.action)
+    if ended is not None:
+        return ended
+    return StopReason.OUT_OF_BUDGET if last.action.call is not None else StopReason.ANSWERED
+
+
+def _call_to_run(state: State, action: Action) -> ToolCall | None:
+    """The call that this action makes, if it may; raises when the trajectory is already over."""
+    if state.done:
+        raise ValueError(f"the trajectory on problem {state.problem.problem_id} is over; it cannot be stepped")
+    if _unusable(state.problem, action) is not None:
+        return None
+    return action.call if len(state.calls) < state.problem.budget.max_calls else None
+
+
+def _unusable(problem: Problem, action: Action) -> StopReason | None:
+    """Why the turn cannot be acted on; None for an answer with text and for a call to an offered tool."""
+    if action.stop is not None:
+        return action.stop
+    if action.call is None:
+        return None if action.message.content.strip() else StopReason.NO_ANSWER
+    return None if action.call.name in problem.tool_names else StopReason.MALFORMED
+
+
+def _advance(
+    state: State, action: Action, call: ToolCall | None, result: ToolResult | None, tokens: Cost
+) -> tuple[State, Transition]:
+    """The state after the action; done unless a call was run."""
+    cost = tokens + (NO_COST if result is None else result.cost)
+    results = () if result is None else (result,)
+    transition = Transition(action=action, results=results, cost=cost)
+    after = replace(state, messages=(*state.messages, action.message), spent=state.spent + cost)
+    if call is None or result is None:
+        return replace(after, done=True), transition
+    shown = Message(role="tool", content=result.content)
+    return replace(after, messages=(*after.messages, shown), calls=(*state.calls, (call, result))), transition
+
+
+def _identity(
+    problem: Problem, transitions: Sequence[Transition], *, policy_id: str, seed: int, forced: Sequence[str]
+) -> str:
+    """A hash of who acted on what, and of every turn and result."""
+    turns: list[Any] = [
+        [t.action.message.content, list(t.action.message.token_ids or ()), [r.content for r in t.results]]
+        for t in transitions
+    ]
+    return stable_hash([problem.problem_id, policy_id, seed, list(forced), turns])

@@ -7,13 +7,16 @@ write files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from components.evaluation.policies import ORACLE
 from components.schema.report import EvalReport
@@ -42,10 +45,22 @@ _OFFSETS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One policy in the plane of cost and accuracy (per cent)."""
+
+    name: str
+    x: float
+    y: float
+    across: tuple[float, float]
+    up: tuple[float, float]
+    colour: str
+
+
 def accuracy_against_cost(reports: Sequence[EvalReport]) -> str:
     """One point a policy with both intervals; labels do not cover each other."""
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+        figure = Figure(figsize=(8.4, 4.7), layout="constrained")
         axes = figure.add_subplot()
         points = [_point(axes, report) for report in reports if _plottable(report)]
         axes.set_xlabel("Cost per problem, units of the price sheet (lower is better)")
@@ -63,7 +78,7 @@ def reward_parts(steps: Sequence[Mapping[str, Any]]) -> str | None:
     with rc_context(_STYLE):
         columns = min(2, len(names))
         rows = -(-len(names) // columns)
-        figure = Figure(figsize=(7.6, 2.1 * rows), layout="constrained")
+        figure = Figure(figsize=(8.4, 2.1 * rows), layout="constrained")
         for position, name in enumerate(names, start=1):
             _panel(figure.add_subplot(rows, columns, position), name, steps)
         return _svg(figure)
@@ -73,25 +88,31 @@ def _plottable(report: EvalReport) -> bool:
     return {"eval/accuracy", "eval/cost"} <= report.metrics.keys()
 
 
-def _point(axes: Any, report: EvalReport) -> tuple[str, float, float, str]:
+def _point(axes: Any, report: EvalReport) -> _Point:
     accuracy, cost = report.metrics["eval/accuracy"], report.metrics["eval/cost"]
-    x, y = cost.value, 100 * accuracy.value
-    colour = COLOURS.get(report.policy, FORCED_COLOUR)
-    across = [[x - cost.low], [cost.high - x]]
-    up = [[y - 100 * accuracy.low], [100 * accuracy.high - y]]
-    axes.errorbar(x, y, xerr=across, yerr=up, color=colour, fmt="none", elinewidth=1.4, capsize=2.5, alpha=0.75)
-    axes.plot(x, y, marker="D" if report.policy == ORACLE else "o", color=colour, markersize=7, markeredgecolor="white")
-    return report.policy, x, y, colour
+    point = _Point(
+        name=report.policy,
+        x=cost.value,
+        y=100 * accuracy.value,
+        across=(cost.low, cost.high),
+        up=(100 * accuracy.low, 100 * accuracy.high),
+        colour=COLOURS.get(report.policy, FORCED_COLOUR),
+    )
+    bars = {"color": point.colour, "linewidth": 1.4, "alpha": 0.7, "solid_capstyle": "butt"}
+    axes.plot(point.across, (point.y, point.y), **bars)
+    axes.plot((point.x, point.x), point.up, **bars)
+    marker = "D" if report.policy == ORACLE else "o"
+    axes.plot(point.x, point.y, marker=marker, color=point.colour, markersize=7.5, markeredgecolor="white")
+    return point
 
 
-def _place_labels(figure: Figure, axes: Any, points: Sequence[tuple[str, float, float, str]]) -> None:
+def _place_labels(figure: Figure, axes: Any, points: Sequence[_Point]) -> None:
     """Greedy: each label takes the first place that covers no mark and no label; the last place is taken as it is."""
-    canvas = FigureCanvasSVG(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()  # measures text
     figure.draw_without_rendering()
-    renderer = canvas.get_renderer() if hasattr(canvas, "get_renderer") else figure._get_renderer()  # type: ignore[attr-defined]
-    taken = [_mark_box(axes, x, y) for _, x, y, _ in points]
     frame = axes.get_window_extent(renderer)
-    for name, x, y, colour in points:
+    taken = [box for point in points for box in _mark_boxes(axes, point)]
+    for name, x, y, colour in ((point.name, point.x, point.y, point.colour) for point in points):
         for dx, dy in _OFFSETS:
             label = _label(axes, name, (x, y), (dx, dy), colour)
             box = label.get_window_extent(renderer)
@@ -118,12 +139,16 @@ def _label(axes: Any, name: str, at: tuple[float, float], offset: tuple[float, f
     )
 
 
-def _mark_box(axes: Any, x: float, y: float) -> Any:
-    centre = axes.transData.transform((x, y))
-    box = axes.get_window_extent().frozen()
-    half = 5.0
-    box.x0, box.y0, box.x1, box.y1 = centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half
-    return box
+def _mark_boxes(axes: Any, point: _Point) -> list[Bbox]:
+    """The mark and its two interval bars, in pixels."""
+    x, y = axes.transData.transform((point.x, point.y))
+    left, right = (axes.transData.transform((edge, point.y))[0] for edge in point.across)
+    bottom, top = (axes.transData.transform((point.x, edge))[1] for edge in point.up)
+    return [
+        Bbox.from_extents(x - 6, y - 6, x + 6, y + 6),
+        Bbox.from_extents(left, y - 1, right, y + 1),
+        Bbox.from_extents(x - 1, bottom, x + 1, top),
+    ]
 
 
 def _series_names(steps: Sequence[Mapping[str, Any]]) -> list[str]:

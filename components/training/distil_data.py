@@ -34,16 +34,18 @@ def distil_material(
     min_visits: int = 8,
     seed: int = 0,
 ) -> tuple[Trajectory, ...]:
-    """Searched solutions with as many demonstrations as leave `search_share` of the whole to search; nothing if search
-    found nothing. `nodes` are rows of nodes.parquet as mappings.
+    """Searched solutions with as many demonstrations as leave `search_share` of the whole to search; the demonstrations
+    alone if search found nothing. `nodes` are rows of nodes.parquet as mappings.
     """
-    if not 0.0 < search_share <= 1.0:
-        raise ValueError(f"search_share must be in (0, 1], is {search_share}")
-    solutions = cheapest_per_problem(searched, units)
+    if not 0.0 <= search_share <= 1.0:
+        raise ValueError(f"search_share must be in [0, 1], is {search_share}")
+    solutions = cheapest_per_problem(searched, units) if search_share else ()
     hard = hard_problems(nodes, min_visits=min_visits)
     taught = [one for one in solutions for _ in range(hard_repeats if one.problem_id in hard else 1)]
     known = {trajectory_key(one) for one in solutions}
     fresh = [one for one in distinct(demonstrations) if trajectory_key(one) not in known]
+    if not taught:
+        return tuple(fresh)
     wanted = round(len(taught) * (1.0 - search_share) / search_share)
     kept = fresh if wanted >= len(fresh) else Random(seed).sample(fresh, wanted)
     return interleave(taught, kept)

@@ -1,0 +1,110 @@
+"""All-actions groups: at the root of every problem each decision is forced, and the preferred tool is sampled K times.
+
+Takes a policy, problems and a frozen scorer; gives scored groups. Forcing every decision means that an action never tried
+cannot vanish from training (learning.md 5.3 stage 2a). Trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from components.policy.policy import Policy
+from components.reward.likelihood import likelihood
+from components.reward.parts import reward_parts, scored, total
+from components.reward.settings import RewardSettings
+from components.rollout.play import RolloutSettings, rollout
+from components.schema.cost import Cost
+from components.schema.group import Group
+from components.schema.problem import Problem, Reference
+from components.schema.trajectory import ANSWER, Trajectory
+from components.tools.toolbox import Toolbox
+
+ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """How many siblings and how they are sampled."""
+
+    samples: int = 4
+    temperature: float = 1.0
+
+
+def collect_groups(
+    policy: Policy,
+    problems: Sequence[Problem],
+    toolbox: Toolbox,
+    *,
+    preferred: Sequence[str],
+    score_reference: ScoreReference,
+    units: Callable[[Cost], float],
+    reward: RewardSettings,
+    settings: GroupSettings,
+    seed: int,
+) -> tuple[Group, ...]:
+    """One group a problem. `preferred[i]` is the tool whose arguments are sampled; every other decision is tried once.
+
+    Each lone branch acts greedily; the siblings sample their arguments and then answer greedily.
+    """
+    sampled = [(p, (tool,)) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
+    lone = [
+        (p, (d,)) for p, tool in zip(problems, preferred, strict=True) for d in (ANSWER, *p.tool_names) if d != tool
+    ]
+    hot = RolloutSettings(temperature=settings.temperature)
+    trajectories = [
+        *_play(policy, sampled, toolbox, seed=seed, settings=hot),
+        *_play(policy, lone, toolbox, seed=seed, settings=RolloutSettings()),
+    ]
+    owners = [problem for problem, _ in (*sampled, *lone)]
+    finished = _score(trajectories, owners, score_reference, units, reward)
+    return tuple(_group(policy, problem, finished, toolbox) for problem in problems)
+
+
+def _play(
+    policy: Policy,
+    branches: Sequence[tuple[Problem, tuple[str, ...]]],
+    toolbox: Toolbox,
+    *,
+    seed: int,
+    settings: RolloutSettings,
+) -> tuple[Trajectory, ...]:
+    problems, forces = [b[0] for b in branches], [b[1] for b in branches]
+    return rollout(policy, problems, toolbox, seed=seed, force=forces, settings=settings)
+
+
+_Scored = tuple[Trajectory, float, float]
+
+
+def _score(
+    trajectories: Sequence[Trajectory],
+    owners: Sequence[Problem],
+    score_reference: ScoreReference,
+    units: Callable[[Cost], float],
+    reward: RewardSettings,
+) -> list[_Scored]:
+    """(trajectory, total reward, 1/PPL) of each."""
+    means = score_reference(
+        [(problem.prompt, responses(t), problem.reference) for problem, t in zip(owners, trajectories, strict=True)]
+    )
+    finished = []
+    for trajectory, mean in zip(trajectories, means, strict=True):
+        parts = reward_parts(trajectory, units=units, mean_logprob=mean, settings=reward)
+        finished.append((scored(trajectory, parts, reward), total(parts, reward), likelihood(mean, "inv_ppl")))
+    return finished
+
+
+def responses(trajectory: Trajectory) -> tuple[str, ...]:
+    """What the tools said, oldest first."""
+    return tuple(result.content for transition in trajectory.transitions for result in transition.results)
+
+
+def _group(policy: Policy, problem: Problem, finished: Sequence[_Scored], toolbox: Toolbox) -> Group:
+    mine = [item for item in finished if item[0].problem_id == problem.problem_id]
+    return Group(
+        problem=problem,
+        context_ids=policy.chat.prompt_ids(problem.prompt, toolbox.specs(problem.tool_names)),
+        trajectories=tuple(item[0] for item in mine),
+        rewards=tuple(item[1] for item in mine),
+        likelihoods=tuple(item[2] for item in mine),
+    )

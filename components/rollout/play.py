@@ -1,0 +1,122 @@
+"""Rollouts: problems played to the end by a policy with tools. Takes a policy, problems and a toolbox; gives trajectories.
+
+All problems of a batch take their turns together: one `generate` for every open state, one pool for their tool calls.
+It scores answers with the checker and computes no reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from components.environment.step import finish, start, step_many
+from components.policy.generate import GenerateRequest
+from components.policy.policy import Policy
+from components.reward.checkers import check
+from components.schema.identity import child_seed
+from components.schema.problem import Problem
+from components.schema.tool import ToolSpec
+from components.schema.trajectory import ANSWER, State, Trajectory, Transition
+from components.tools.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSettings:
+    """How a policy acts. The defaults are acting at its best: greedy decisions, then greedy tokens."""
+
+    temperature: float = 0.0
+    """Of argument tokens."""
+    answer_temperature: float = 0.0
+    decision_temperature: float = 0.0
+    show_tools: bool = True
+    """False plays the bare model: no tool in the prompt, so every turn is an answer."""
+
+
+@dataclass(slots=True)
+class _Play:
+    """One problem being played."""
+
+    state: State
+    force: tuple[str, ...]
+    seed: int
+    transitions: tuple[Transition, ...] = ()
+
+
+def rollout(
+    policy: Policy,
+    problems: Sequence[Problem],
+    toolbox: Toolbox,
+    *,
+    seed: int,
+    force: Sequence[tuple[str, ...]] | tuple[str, ...] = (),
+    settings: RolloutSettings = RolloutSettings(),
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> tuple[Trajectory, ...]:
+    """One trajectory a problem, in order. The same problem may occur several times: each occurrence has its own seed.
+
+    `force`: decisions of the first turns, for all problems (("search",)) or one tuple a problem; afterwards it acts freely.
+    `on_batch` is told how many problems are done.
+    """
+    forces = [tuple(force)] * len(problems) if not force or isinstance(force[0], str) else [tuple(f) for f in force]
+    seen: dict[str, int] = {}
+    plays = []
+    for problem, forced in zip(problems, forces, strict=True):
+        copy = seen[problem.problem_id] = seen.get(problem.problem_id, -1) + 1
+        plays.append(_Play(start(problem), forced, child_seed(seed, problem.problem_id, copy)))  # type: ignore[arg-type]
+    for first in range(0, len(plays), policy.settings.slots):
+        _play(policy, plays[first : first + policy.settings.slots], toolbox, settings)
+        on_batch(min(first + policy.settings.slots, len(plays)))
+    return tuple(_finish(play, policy.policy_id) for play in plays)
+
+
+def _play(policy: Policy, plays: Sequence[_Play], toolbox: Toolbox, settings: RolloutSettings) -> None:
+    while open_plays := [play for play in plays if not play.state.done]:
+        actions = policy.generate([_request(policy, play, toolbox, settings) for play in open_plays])
+        stepped = step_many([play.state for play in open_plays], actions, toolbox)
+        for play, (state, transition) in zip(open_plays, stepped, strict=True):
+            play.state, play.transitions = state, (*play.transitions, transition)
+
+
+def _request(policy: Policy, play: _Play, toolbox: Toolbox, settings: RolloutSettings) -> GenerateRequest:
+    return request_of(policy, play.state, toolbox, settings, seed=play.seed, force=play.force[len(play.transitions) :])
+
+
+def request_of(
+    policy: Policy,
+    state: State,
+    toolbox: Toolbox,
+    settings: RolloutSettings,
+    *,
+    seed: int,
+    force: tuple[str, ...] = (),
+) -> GenerateRequest:
+    """What to ask of the policy at `state`; when its calls are used up, only an answer is left."""
+    problem, budget = state.problem, state.problem.budget
+    specs: tuple[ToolSpec, ...] = tuple(toolbox.specs(problem.tool_names)) if settings.show_tools else ()
+    spent = len(state.calls) >= budget.max_calls
+    return GenerateRequest(
+        context_ids=policy.chat.context_ids(state, specs),
+        specs=specs,
+        decision=ANSWER if spent or not specs else (force[0] if force else None),
+        temperature=settings.temperature,
+        answer_temperature=settings.answer_temperature,
+        decision_temperature=settings.decision_temperature,
+        seed=child_seed(seed, len(state.messages)),
+        max_answer_tokens=budget.max_answer_tokens,
+        max_argument_tokens=budget.max_argument_tokens,
+        max_context_tokens=budget.max_context_tokens,
+    )
+
+
+def _finish(play: _Play, policy_id: str) -> Trajectory:
+    answer = (
+        play.state.messages[-1].content if play.transitions and play.transitions[-1].action.decision == ANSWER else None
+    )
+    return finish(
+        play.state,
+        play.transitions,
+        policy_id=policy_id,
+        seed=play.seed,
+        success=check(play.state.problem, answer) if answer else False,
+        forced=play.force,
+    )

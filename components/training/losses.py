@@ -1,0 +1,142 @@
+"""The losses of a step. Takes a causal LM and examples; gives scalar losses ready for `backward`.
+
+The decision, argument and answer losses are averaged apart (learning.md 5.3 stage 1): one decision token among thirty
+others would be diluted. Logits are computed only where a token is learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from components.training.examples import Example
+
+LEAST = 1e-6
+"""Floor inside log(1 - P): keeps the decision loss finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denominators:
+    """Over how much each loss of a whole step is averaged (a step runs in several passes)."""
+
+    decisions: int
+    arguments: int
+    answers: int
+
+
+def denominators(examples: Sequence[Example]) -> Denominators:
+    """Counts over the step, at least 1 each."""
+    return Denominators(
+        decisions=max(1, sum(len(e.calls) + len(e.stays) for e in examples)),
+        arguments=max(1, sum(len(e.arguments) for e in examples)),
+        answers=max(1, sum(len(e.answers) for e in examples)),
+    )
+
+
+def hidden_states(model: nn.Module, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """[N, T, hidden] of right-padded sequences (causal attention never looks at the padding)."""
+    width = max(len(ids) for ids in sequences)
+    ids_NT = torch.zeros((len(sequences), width), dtype=torch.long)
+    for row, ids in enumerate(sequences):
+        ids_NT[row, : len(ids)] = torch.tensor(ids)
+    output: Tensor = model.model(input_ids=ids_NT, use_cache=False).last_hidden_state  # type: ignore[operator,union-attr]
+    return output
+
+
+def logits_before(model: nn.Module, hidden: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
+    """fp32 logits [P, vocabulary] that predict the token at each (row, position)."""
+    rows = torch.tensor([row for row, _ in places])
+    positions = torch.tensor([position - 1 for _, position in places])
+    logits: Tensor = model.get_output_embeddings()(hidden[rows, positions])  # type: ignore[operator]
+    return logits.float()
+
+
+@dataclass(frozen=True, slots=True)
+class StepLosses:
+    """Sums of one pass already divided by the step's denominators."""
+
+    decision: Tensor
+    argument: Tensor
+    answer: Tensor
+    answer_logits: Tensor | None
+    """[answer tokens of the pass, vocabulary], in example order; for a KL term."""
+
+
+def imitation_losses(
+    model: nn.Module, examples: Sequence[Example], counts: Denominators, *, call_token: int
+) -> StepLosses:
+    """Negative log-likelihoods of the marked targets. `call_token` is the first token of every call's opening.
+
+    log P(answer) is bounded from below by log(1 - P(call_token)), exact when no answer begins with that token, which
+    decoding guarantees. An example's `weight` multiplies its argument tokens: -A log pi, the policy gradient.
+    """
+    hidden = hidden_states(model, [e.ids for e in examples])
+    calls = [(row, p) for row, e in enumerate(examples) for start, stop in e.calls for p in range(start, stop)]
+    stays = [(row, p) for row, e in enumerate(examples) for p in e.stays]
+    arguments = [(row, p) for row, e in enumerate(examples) for p in e.arguments]
+    answers = [(row, p) for row, e in enumerate(examples) for p in e.answers]
+    places = calls + stays + arguments + answers
+    zero = hidden.sum() * 0.0
+    if not places:
+        return StepLosses(zero, zero, zero, None)
+    logits = logits_before(model, hidden, places)
+    firsts = {(row, p) for row, e in enumerate(examples) for p in e.firsts}
+    logits, call_probability = _without_calls(logits, places, firsts, call_token, stays, len(calls))
+    targets = torch.tensor([examples[row].ids[p] for row, p in places])
+    logprobs = logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+    weights = torch.tensor([examples[row].weight for row, _ in arguments])
+    split = [len(calls), len(stays), len(arguments), len(answers)]
+    call_lp, _, argument_lp, answer_lp = logprobs.split(split)
+    decision = -call_lp.sum() - torch.log((1.0 - call_probability).clamp_min(LEAST)).sum()
+    return StepLosses(
+        decision=zero + decision / counts.decisions,
+        argument=zero - (weights * argument_lp).sum() / counts.arguments,
+        answer=zero - answer_lp.sum() / counts.answers,
+        answer_logits=logits[len(places) - len(answers) :] if answers else None,
+    )
+
+
+def _without_calls(
+    logits: Tensor,
+    places: Sequence[tuple[int, int]],
+    firsts: set[tuple[int, int]],
+    call_token: int,
+    stays: Sequence[tuple[int, int]],
+    first_stay: int,
+) -> tuple[Tensor, Tensor]:
+    """Logits with `call_token` struck out at first answer tokens, and P(call_token) at the stays before striking."""
+    stay_logits = logits[first_stay : first_stay + len(stays)]
+    probability = torch.exp(stay_logits[:, call_token] - stay_logits.logsumexp(-1))
+    struck = torch.zeros_like(logits, dtype=torch.bool)
+    rows = [index for index, place in enumerate(places) if place in firsts and index >= first_stay]
+    struck[rows, call_token] = True
+    return logits.masked_fill(struck, -1e9), probability
+
+
+def decision_log_probs(
+    model: nn.Module, contexts: Sequence[Sequence[int]], opening: Sequence[int], names: Sequence[Sequence[int]]
+) -> Tensor:
+    """log P over (answer, tool 1, ..., tool K) at each context, exact and differentiable. [N, 1 + K]
+
+    One pass over context + opening gives every name's first token; the rest of a longer name is taken as certain, as it is
+    under the grammar once its first token is written (names differ in their first tokens).
+
+    Raises:
+        ValueError: two names share their first token.
+    """
+    firsts = [name[0] for name in names]
+    if len(set(firsts)) != len(firsts):
+        raise ValueError("tool names must differ in their first token")
+    sequences = [(*context, *opening, firsts[0]) for context in contexts]
+    hidden = hidden_states(model, sequences)
+    places = [(row, len(c) + j) for row, c in enumerate(contexts) for j in range(len(opening) + 1)]
+    logprobs = logits_before(model, hidden, places).log_softmax(-1).unflatten(0, (len(contexts), len(opening) + 1))
+    shared = (
+        logprobs[:, :-1].gather(2, torch.tensor(list(opening))[None, :, None].expand(len(contexts), -1, 1)).sum((1, 2))
+    )
+    tools = shared[:, None] + logprobs[:, -1][:, firsts]
+    answer = torch.log((1.0 - tools.exp().sum(-1)).clamp_min(LEAST))
+    return torch.cat([answer[:, None], tools], dim=1)

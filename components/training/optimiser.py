@@ -1,0 +1,105 @@
+"""AdamW on fp32 master weights under a bf16 model, with checkpoints. Takes a causal LM; gives steps. Knows no loss.
+
+The upper blocks and the final norm learn; embedding, head and lower blocks stay as they are. Checkpoints are safetensors
+and JSON, written aside and renamed, so that a killed run continues from the last whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def freeze_lower(model: nn.Module, trained_layers: int) -> tuple[int, ...]:
+    """Let only the last `trained_layers` blocks and the final norm learn; their indices come back."""
+    blocks = model.model.layers  # type: ignore[union-attr]
+    first = max(0, len(blocks) - trained_layers)  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for module in [*blocks[first:], model.model.norm]:  # type: ignore[union-attr,index,misc]
+        for parameter in module.parameters():
+            parameter.requires_grad_(True)
+    return tuple(range(first, len(blocks)))  # type: ignore[arg-type]
+
+
+class MasterAdamW:
+    """AdamW whose state and weights are fp32 while the model computes in its own type."""
+
+    def __init__(
+        self, model: nn.Module, *, learning_rate: float, warmup_steps: int, total_steps: int, max_grad_norm: float
+    ) -> None:
+        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._masters = {name: p.detach().float().clone() for name, p in self._named.items()}
+        self._adam = torch.optim.AdamW(
+            self._masters.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+        )
+        self._peak, self._warmup, self._total = learning_rate, warmup_steps, total_steps
+        self._max_grad_norm = max_grad_norm
+        self.step_count = 0
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then linear decay to a tenth of the peak."""
+        step = self.step_count + 1
+        if step <= self._warmup:
+            return self._peak * step / self._warmup
+        left = (self._total - step) / max(1, self._total - self._warmup)
+        return self._peak * (0.1 + 0.9 * max(0.0, left))
+
+    def step(self) -> float:
+        """One update from the gradients on the model, which are cleared; gives their norm before clipping."""
+        for name, parameter in self._named.items():
+            self._masters[name].grad = None if parameter.grad is None else parameter.grad.float()
+            parameter.grad = None
+        norm = float(torch.nn.utils.clip_grad_norm_(self._masters.values(), self._max_grad_norm))
+        for group in self._adam.param_groups:
+            group["lr"] = self.learning_rate()
+        self._adam.step()
+        with torch.no_grad():
+            for name, parameter in self._named.items():
+                parameter.copy_(self._masters[name])
+                self._masters[name].grad = None
+        self.step_count += 1
+        return norm
+
+    def save(self, folder: Path, extra: dict[str, object]) -> None:
+        """Replace the checkpoint in `folder` by the present state and the JSON-able `extra`."""
+        aside = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        tensors: dict[str, Tensor] = {}
+        for name, master in self._masters.items():
+            state = self._adam.state[master]
+            tensors |= {f"master/{name}": master, f"m/{name}": state["exp_avg"], f"v/{name}": state["exp_avg_sq"]}
+        save_file(tensors, str(aside / "optimiser.safetensors"))
+        (aside / "state.json").write_text(json.dumps({"step": self.step_count, **extra}))
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(aside, folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, folder: Path) -> dict[str, object] | None:
+        """Continue from the checkpoint in `folder` (or from the one it was replacing); None when there is none."""
+        found = next((f for f in (folder, folder.with_name(folder.name + ".old")) if (f / "state.json").exists()), None)
+        if found is None:
+            return None
+        tensors = load_file(str(found / "optimiser.safetensors"))
+        state: dict[str, object] = json.loads((found / "state.json").read_text())
+        self.step_count = int(str(state["step"]))
+        with torch.no_grad():
+            for name, master in self._masters.items():
+                master.copy_(tensors[f"master/{name}"])
+                self._named[name].copy_(master)
+                self._adam.state[master] = {
+                    "step": torch.tensor(float(self.step_count)),
+                    "exp_avg": tensors[f"m/{name}"],
+                    "exp_avg_sq": tensors[f"v/{name}"],
+                }
+        return state

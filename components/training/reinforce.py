@@ -1,0 +1,224 @@
+"""Reinforcement learning of the composite: decisions by all actions, arguments by policy gradient, answers by likelihood.
+
+Takes a model, scored groups and replayed demonstrations; trains in place. The gradient of the expected log-likelihood of
+the reference splits in two (DESIGN 1, row 4): through the answer's tokens, which are differentiable, and through the
+decision and its arguments, which are not and are learnt from rewards. Every batch also replays the clone, with a KL on
+its answers: decision-only updates on shared weights wreck the answer turn (science.md 3b).
+Left out: importance ratios and clipping (one update a batch, so the ratio is 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from components.schema.group import Group
+from components.schema.trajectory import ANSWER
+from components.training.advantage import advantages, decision_target, decision_values
+from components.training.examples import Example, batches_by_tokens
+from components.training.imitate import Report
+from components.training.losses import decision_log_probs, denominators, hidden_states, imitation_losses
+from components.training.optimiser import MasterAdamW, freeze_lower
+from components.training.settings import ReinforceSettings
+
+NORMAL_ARGUMENTS = 16.0
+"""Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
+
+
+class CallRateCollapse(RuntimeError):
+    """The policy stopped calling tools; raised so that a run never ends in silence with a useless model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What one step learns from."""
+
+    groups: tuple[Group, ...]
+    arguments: tuple[Example, ...]
+    """Sampled siblings, `weight` = advantage; only those with an advantage."""
+    references: tuple[Example, ...]
+    """Contexts with tool responses that hold the reference, followed by the reference."""
+    replay: tuple[int, ...]
+    """Indices into the replay pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A replayed example with the clone's final hidden states at its answer tokens [answers, hidden]."""
+
+    example: Example
+    clone_hidden: Tensor
+
+
+def clone_hidden(model: nn.Module, examples: Sequence[Example], *, tokens_per_pass: int) -> tuple[Replay, ...]:
+    """The pool with the clone's states, computed once: the head is frozen, so they give the clone's logits for ever."""
+    kept: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for group in batches_by_tokens([len(e.ids) for e in examples], tokens_per_pass):
+            hidden = hidden_states(model, [examples[i].ids for i in group])
+            for row, index in enumerate(group):
+                kept[index] = hidden[row, [p - 1 for p in examples[index].answers]].clone()
+    return tuple(Replay(example, kept[index]) for index, example in enumerate(examples))
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens of the openings."""
+
+    opening: tuple[int, ...]
+    names: Mapping[str, tuple[int, ...]]
+
+
+def reinforce(
+    model: nn.Module,
+    material_of: Callable[[int], Material],
+    pool: Sequence[Replay],
+    settings: ReinforceSettings,
+    vocabulary: Vocabulary,
+    *,
+    refresh: Callable[[tuple[int, ...]], None],
+    checkpoint: Path | None = None,
+    report: Report = lambda step, metrics: None,
+) -> None:
+    """`settings.steps` updates; `material_of(step)` rolls out under the present weights, which `refresh` makes visible.
+
+    Raises:
+        CallRateCollapse: fewer problems than `settings.call_rate_low` would still call a tool.
+    """
+    trained = freeze_lower(model, settings.trained_layers)
+    optimiser = MasterAdamW(
+        model,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        total_steps=settings.steps,
+        max_grad_norm=settings.max_grad_norm,
+    )
+    if checkpoint is not None and optimiser.load(checkpoint) is not None:
+        refresh(trained)
+    while optimiser.step_count < settings.steps:
+        material = material_of(optimiser.step_count)
+        model.train()
+        metrics = group_metrics(material.groups) | backward(model, material, pool, settings, vocabulary)
+        metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
+        refresh(trained)
+        report(optimiser.step_count, metrics)
+        _guard(metrics, settings, optimiser.step_count)
+        if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
+            optimiser.save(checkpoint, {})
+
+
+def backward(
+    model: nn.Module,
+    material: Material,
+    pool: Sequence[Replay],
+    settings: ReinforceSettings,
+    vocabulary: Vocabulary,
+) -> dict[str, float]:
+    """Accumulate the gradient of all losses of a step; the losses come back by name."""
+    call_token = vocabulary.opening[0]
+    metrics = {"loss/decision": settings.decision_weight * _decisions(model, material.groups, settings, vocabulary)}
+    scale = settings.argument_weight / max(1, len(material.arguments)) / NORMAL_ARGUMENTS
+    metrics["loss/argument"] = _weighted(model, material.arguments, settings, call_token, scale=scale)
+    metrics["loss/reference"] = _answers(model, material.references, settings, call_token)
+    metrics |= _replay(model, [pool[i] for i in material.replay], settings, call_token)
+    return metrics
+
+
+def _decisions(model: nn.Module, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
+    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once."""
+    order, summed = (ANSWER, *vocabulary.names), 0.0
+    lengths = [len(g.context_ids) + len(vocabulary.opening) + 1 for g in groups]
+    for members in batches_by_tokens(lengths, settings.tokens_per_pass):
+        logprobs = decision_log_probs(
+            model, [groups[i].context_ids for i in members], vocabulary.opening, list(vocabulary.names.values())
+        )
+        targets = [decision_target(decision_values(groups[i]), settings.decision_temperature) for i in members]
+        target = torch.tensor([[t.get(d, 0.0) for d in order] for t in targets])
+        loss = -(target * logprobs).sum() / len(groups)
+        (settings.decision_weight * loss).backward()
+        summed += float(loss.detach())
+    return summed
+
+
+def _weighted(
+    model: nn.Module, examples: Sequence[Example], settings: ReinforceSettings, call_token: int, *, scale: float
+) -> float:
+    """-A log pi over argument tokens, divided by a constant."""
+    summed = 0.0
+    for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+        group = [replace(examples[i], calls=(), stays=(), answers=()) for i in members]
+        counts = denominators([Example(ids=())])
+        loss = scale * imitation_losses(model, group, counts, call_token=call_token).argument
+        loss.backward()
+        summed += float(loss.detach())
+    return summed
+
+
+def _answers(model: nn.Module, examples: Sequence[Example], settings: ReinforceSettings, call_token: int) -> float:
+    """Likelihood gradient: -log p(y* | s, a, r) on the reference's tokens."""
+    counts, summed = denominators(examples), 0.0
+    for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+        loss = imitation_losses(model, [examples[i] for i in members], counts, call_token=call_token).answer
+        (settings.reference_weight * loss).backward()
+        summed += float(loss.detach())
+    return summed
+
+
+def _replay(
+    model: nn.Module, replays: Sequence[Replay], settings: ReinforceSettings, call_token: int
+) -> dict[str, float]:
+    """Imitation of replayed parts plus KL(clone || policy) on their answers."""
+    examples = [r.example for r in replays]
+    counts, sums = denominators(examples), {"loss/replay": 0.0, "loss/kl": 0.0}
+    for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+        losses = imitation_losses(model, [examples[i] for i in members], counts, call_token=call_token)
+        imitation = losses.decision + losses.argument
+        kl = imitation * 0.0
+        if losses.answer_logits is not None:
+            states = torch.cat([replays[i].clone_hidden for i in members])
+            kl = _kl(model, states, losses.answer_logits) / counts.answers
+        (settings.replay_weight * imitation + settings.kl_weight * kl).backward()
+        sums["loss/replay"] += float(imitation.detach())
+        sums["loss/kl"] += float(kl.detach())
+    return sums
+
+
+def _kl(model: nn.Module, clone_states: Tensor, logits: Tensor) -> Tensor:
+    """Sum over tokens of KL(clone || policy), over the whole vocabulary."""
+    with torch.no_grad():
+        clone = model.get_output_embeddings()(clone_states).float()  # type: ignore[operator]
+        clone = clone.masked_fill(logits < -1e8, -1e9).log_softmax(-1)
+    return (clone.exp() * (clone - logits.log_softmax(-1))).sum()
+
+
+def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Reward parts and rates over the groups of a step; a part that was not scored is left out."""
+    metrics: dict[str, float] = {}
+    trajectories = [t for g in groups for t in g.trajectories]
+    for name in ("likelihood", "correct", "cost", "malformed"):
+        values = [
+            t.outcome.reward_parts[name]
+            for t in trajectories
+            if t.outcome.reward_parts and name in t.outcome.reward_parts
+        ]
+        if values:
+            metrics[f"reward/{name}"] = sum(values) / len(values)
+    metrics["reward/total"] = sum(r for g in groups for r in g.rewards) / max(1, len(trajectories))
+    spread = [max(abs(a) for a in advantages(g)) > 1e-6 for g in groups]
+    metrics["rollout/groups_with_signal"] = sum(spread) / max(1, len(groups))
+    best = [max(v := decision_values(g), key=lambda d: v[d]) for g in groups]
+    metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
+    return metrics
+
+
+def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int) -> None:
+    rate = metrics.get("rollout/call_rate")
+    if rate is not None and rate < settings.call_rate_low:
+        raise CallRateCollapse(
+            f"step {step}: only {rate:.0%} of the problems still call a tool (floor {settings.call_rate_low:.0%}). "
+            "Lower reward.price or raise reinforce.replay_weight, then run again."
+        )

@@ -1,0 +1,74 @@
+"""Settings of the trainers. Takes sections clone, reinforce and distil of params.yaml; gives frozen, validated objects."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainerSettings(BaseModel):
+    """What every trainer needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: float = Field(gt=0, le=1)
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    """Examples a step."""
+    trained_layers: int = Field(default=15, ge=1)
+    """Upper blocks that learn; the rest and the embedding stay frozen (halves the step; science.md)."""
+    warmup_steps: int = Field(default=4, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    tokens_per_pass: int = Field(default=2048, ge=64)
+    """Padded tokens of one forward-backward pass; bounds memory."""
+    checkpoint_every: int = Field(default=10, ge=1)
+    """Steps between checkpoints."""
+    decision_weight: float = Field(default=1.0, ge=0)
+    argument_weight: float = Field(default=1.0, ge=0)
+    answer_weight: float = Field(default=1.0, ge=0)
+
+
+class CloneSettings(TrainerSettings):
+    """Behaviour cloning."""
+
+    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    steps: int = Field(default=44, ge=1)
+    batch: int = Field(default=14, ge=1)
+    direct_batch: int = Field(default=8, ge=0)
+    """Examples a step of the base model's own direct answers (self-distillation of the direct branch)."""
+
+
+class ReinforceSettings(TrainerSettings):
+    """Reinforcement learning of the composite."""
+
+    learning_rate: float = Field(default=6e-5, gt=0, le=1)
+    steps: int = Field(default=24, ge=1)
+    batch: int = Field(default=8, ge=1)
+    """Problems a step."""
+    samples: int = Field(default=4, ge=2)
+    """Sampled argument siblings of the search branch, for the leave-one-out baseline."""
+    temperature: float = Field(default=1.0, gt=0)
+    decision_temperature: float = Field(default=0.25, gt=0)
+    """tau of the all-actions target softmax(Q / tau)."""
+    replay_batch: int = Field(default=6, ge=0)
+    """Replayed demonstrations a step."""
+    replay_weight: float = Field(default=1.0, ge=0)
+    kl_weight: float = Field(default=0.5, ge=0)
+    """Of KL(clone || policy) on replayed answer tokens."""
+    price_warmup_steps: int = Field(default=4, ge=0)
+    """Steps over which lambda rises from 0."""
+    reference_weight: float = Field(default=0.3, ge=0)
+    """Of the likelihood gradient on the reference's tokens."""
+    least_likelihood: float = Field(default=0.2, ge=0, le=1)
+    """A reference whose likelihood given the tool responses is lower is not taught: the responses do not hold it."""
+    call_rate_low: float = Field(default=0.05, ge=0, le=1)
+    """The run stops when fewer problems than this share still call a tool."""
+
+
+class DistilSettings(TrainerSettings):
+    """Distillation of search data."""
+
+    learning_rate: float = Field(default=6e-5, gt=0, le=1)
+    steps: int = Field(default=12, ge=1)
+    batch: int = Field(default=14, ge=1)
+    search_share: float = Field(default=0.7, ge=0, le=1)
+    """Share of search trajectories among the examples; the rest are rollouts the policy already solves."""

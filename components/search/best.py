@@ -6,6 +6,7 @@ Does not choose what to train on: see `components.training.distil_data`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from components.environment.step import finish
 from components.schema.cost import Cost
@@ -15,7 +16,10 @@ from components.search.tree import Node, Tree, walk
 
 
 def cheapest_correct(tree: Tree, *, policy_id: str, seed: int, units: Callable[[Cost], float]) -> Trajectory | None:
-    """The correct path that spent least (then the shortest, then the likeliest); None if the tree found none."""
+    """The correct path that spent least (then the shortest, then the likeliest); None if the tree found none.
+
+    The measured wall time of live calls is left out, so that the same seed gives the same record.
+    """
     correct = [node for _, node in walk(tree.root) if node.success]
     if not correct:
         return None
@@ -30,12 +34,13 @@ def cheapest_correct(tree: Tree, *, policy_id: str, seed: int, units: Callable[[
 
 
 def transitions_to(tree: Tree, node: Node) -> tuple[Transition, ...]:
-    """The transitions from the root to the node."""
+    """The transitions from the root to the node, without wall times."""
     transitions: list[Transition] = []
     here: Node | None = tree.root
     for position in node.path:
         here = here.edges[position].child if here is not None else None
         if here is None or here.transition is None:
             raise ValueError(f"tree {tree.tree_id} has no node at {node.path}")
-        transitions.append(here.transition)
+        results = tuple(replace(result, wall_seconds=None) for result in here.transition.results)
+        transitions.append(replace(here.transition, results=results))
     return tuple(transitions)

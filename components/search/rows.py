@@ -16,6 +16,7 @@ from components.schema.identity import stable_hash
 from components.search.schema import NodeRow
 from components.search.tree import Edge, Node, Tree
 
+COLUMNS = tuple(field.name for field in fields(NodeRow))
 Units = Callable[[Cost], float]
 
 
@@ -61,7 +62,7 @@ def content_hash(rows: Iterable[NodeRow]) -> str:
 
 def as_mapping(row: NodeRow) -> dict[str, Any]:
     """The row by column name."""
-    return {field.name: getattr(row, field.name) for field in fields(NodeRow)}
+    return {name: getattr(row, name) for name in COLUMNS}
 
 
 def _below(node: Node, node_id: str, shared: Mapping[str, Any], units: Units) -> Iterator[NodeRow]:

@@ -1,4 +1,7 @@
-"""What a search asks of the other houses, as functions. Takes nothing; gives `Verbs`. Implements none of them."""
+"""What a search asks of the other houses, as functions. Takes nothing; gives `Verbs` and the plainest value.
+
+Implements nothing else: policy, environment, checkers and prices belong to their own houses.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,15 @@ class StepMany(Protocol):
         self, states: Sequence[State], actions: Sequence[Action], *, prompt_tokens: Sequence[int]
     ) -> Sequence[tuple[State, Transition]]:
         """The state after each action, and what the action did; tool calls run together."""
+
+
+UNINFORMED = 0.25
+"""Value of an unfinished state where no critic is given: better than a failure, worse than a success."""
+
+
+def uninformed(states: Sequence[State]) -> Sequence[float]:
+    """The value of someone who knows nothing: every unfinished state is as good as any other."""
+    return [UNINFORMED] * len(states)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def test_the_search_agrees_with_a_slow_one_that_remembers_only_its_paths(seed: i
 
 
 def slow_visits(problem: object, verbs: Verbs, chosen: SelfplaySettings) -> dict[tuple[int, ...], int]:
-    """Visits by path, with no statistics kept: counts, sums and expandability are worked out anew from all past leaves."""
+    """Visits by path, no statistics kept: counts, sums and expandability are worked out anew from all past leaves."""
     root = search([problem], verbs, chosen.model_copy(update={"simulations": 10_000}))[0].root  # type: ignore[list-item]
     everything = {node.path: node for _, node in walk(root)}  # the whole finite world, for its edges and values
     past: list[tuple[int, ...]] = []

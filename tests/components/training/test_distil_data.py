@@ -47,7 +47,14 @@ def test_each_problem_teaches_its_cheapest_correct_trajectory_and_cheap_problems
 
 
 def test_unjudged_trajectories_are_not_taken_for_correct() -> None:
-    assert distil_material([made("p", "yes", success=None)], [], DEMONSTRATIONS, units=units) == ()
+    assert distil_material([made("p", "yes", success=None)], [], [], units=units) == ()
+
+
+@pytest.mark.parametrize(("searched", "share"), [([], 0.75), ([made("p", "yes")], 0.0)])
+def test_the_demonstrations_alone_are_left_where_search_has_nothing_to_give(
+    searched: list[Trajectory], share: float
+) -> None:
+    assert distil_material(searched, [], DEMONSTRATIONS, units=units, search_share=share) == tuple(DEMONSTRATIONS)
 
 
 def test_demonstrations_fill_the_rest_of_the_share() -> None:
@@ -95,6 +102,7 @@ def test_the_choice_is_the_same_for_the_same_seed_and_keeps_the_share(count: int
     assert len(choose()) - count == min(round(count * (1 - share) / share), len(DEMONSTRATIONS))
 
 
-def test_a_share_of_nothing_is_refused() -> None:
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="search_share"):
-        distil_material([], [], [], units=units, search_share=0.0)
+        distil_material([], [], [], units=units, search_share=share)

@@ -1,0 +1,91 @@
+"""Stage `selfplay`: the reinforced model searches train problems; every node and the best solutions are written.
+
+Takes data/models/reinforced, data/problems/train.jsonl and data/corpus; gives data/selfplay. Computes nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+
+from components.policy.propose import make_propose
+
+from components.environment.step import step_many
+from components.records.atomic import write_json
+from components.records.jsonl import write_records
+from components.records.manifest import verify_manifest
+from components.records.problems import read_problems
+from components.reward.checkers import check
+from components.schema.identity import child_seed, stable_hash
+from components.search.rows import Provenance, content_hash
+from components.search.selfplay import Block, join_blocks, pick_problems, selfplay
+from components.search.settings import SelfplaySettings
+from components.search.store import load_block, save_block, write_nodes
+from components.search.summary import summarise
+from components.search.verbs import Verbs, uninformed
+from flows.shared.acting import Actor, open_actor
+from flows.shared.inputs import dvc_hash
+from flows.shared.stage import StageRun, stage_run
+
+STAGE = "selfplay"
+
+
+def main() -> None:
+    """Search, block by block, and write what was found."""
+    with stage_run(STAGE) as run:
+        settings = run.params.selfplay.model_copy(
+            update={"seed": child_seed(run.seed, STAGE, run.params.selfplay.seed)}
+        )
+        provenance = Provenance(verify_manifest(run.paths.model("reinforced")), _data_digest(run))
+        with open_actor(
+            run.paths, run.params, run.paths.model("reinforced"), policy_id=provenance.model_digest
+        ) as actor:
+            found = _search(run, actor, settings, provenance)
+        _write(run, found, settings, provenance)
+
+
+def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance: Provenance) -> Block:
+    problems = pick_problems(read_problems(run.paths.problems("train")), settings)
+    blocks: list[Block] = []
+    for block in selfplay(
+        problems,
+        _verbs(actor, settings),
+        settings,
+        provenance=provenance,
+        load_block=partial(load_block, run.work),
+        save_block=partial(save_block, run.work),
+    ):
+        blocks.append(block)
+        run.log_metrics(summarise(block.rows))
+        run.progress(min(len(blocks) * settings.trees, len(problems)), len(problems))
+    return join_blocks(blocks)
+
+
+def _verbs(actor: Actor, settings: SelfplaySettings) -> Verbs:
+    return Verbs(
+        propose=make_propose(actor.policy, actor.toolbox.specs(), settings),
+        value=uninformed,
+        judge=check,
+        step_many=partial(step_many, toolbox=actor.toolbox),
+        units=actor.prices.units,
+    )
+
+
+def _write(run: StageRun, found: Block, settings: SelfplaySettings, provenance: Provenance) -> None:
+    metrics = summarise(found.rows, settings.families)
+    write_nodes(run.paths.selfplay_nodes, found.rows)
+    write_records(run.paths.selfplay_trajectories, found.trajectories)
+    write_json(
+        run.paths.selfplay_summary, {"metrics": metrics, "content_hash": content_hash(found.rows), **asdict(provenance)}
+    )
+    run.log_metrics(metrics)
+    run.log_dataset(run.paths.selfplay, context=f"{STAGE} output")
+
+
+def _data_digest(run: StageRun) -> str:
+    files = [dvc_hash(run.paths.problems("train")), dvc_hash(run.paths.passages)]
+    return stable_hash([*files, run.params.tools.model_dump(mode="json"), run.params.prices.model_dump(mode="json")])
+
+
+if __name__ == "__main__":
+    main()

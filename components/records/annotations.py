@@ -198,7 +198,15 @@ def _schema_fault(detail: Any) -> _Fault:
         case "string_pattern_mismatch" | "string_too_short":
             return _Fault(field, "is empty. Fix: write the text")
         case "string_type":
-            return _Fault(field, f"must be text, is {given}. Fix: put it in quotes")
+            return _Fault(field, f"must be text, is {given}. Fix: write the text in quotes")
+        case "tuple_type":
+            return _Fault(field, f"must be a list, is {given}. Fix: put it in square brackets")
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return _Fault(field, f"must be an object, is {given}. Fix: put it in braces")
+        case "float_type":
+            return _Fault(field, f"must be a number, is {given}. Fix: write it without quotes")
+        case "value_error" | "datetime_from_date_parsing" | "datetime_parsing":
+            return _Fault(field, f"must be a date and time, is {given}. Fix: write it like 2026-01-31T12:00:00Z")
         case "greater_than_equal" | "less_than_equal":
             return _Fault(field, f"is out of range: {detail['msg'].lower()}. Fix: choose a value inside")
     return _Fault(field, f"{detail['msg'][0].lower()}{detail['msg'][1:]}, is {given}. Fix: see the annotation schema")

@@ -41,7 +41,7 @@ SaveBlock = Callable[[str, Block], None]
 
 def pick_problems(problems: Sequence[Problem], settings: SelfplaySettings) -> tuple[Problem, ...]:
     """At most `settings.problems` distinct train problems, each family in turn, in an order that the seed decides."""
-    queues = [_queue(problems, family, settings.seed) for family in settings.families]
+    queues = [_queue(problems, family, settings.seed) for family in dict.fromkeys(settings.families)]
     longest = max(len(queue) for queue in queues)
     in_turn = [queue[index] for index in range(longest) for queue in queues if index < len(queue)]
     return tuple(in_turn[: settings.problems])

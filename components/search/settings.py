@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Family = Literal["fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle"]
 
 
 class SelfplaySettings(BaseModel):
@@ -10,7 +14,7 @@ class SelfplaySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    families: tuple[str, ...] = Field(default=("puzzle", "two_hop"), min_length=1)
+    families: tuple[Family, ...] = Field(default=("puzzle", "two_hop"), min_length=1)
     """Problem families that are searched; only their train split is used."""
     problems: int = Field(default=64, ge=1)
     """Problems searched, taken evenly from the families; one tree each."""

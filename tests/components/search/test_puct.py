@@ -225,6 +225,7 @@ def scripted(state: State) -> Sequence[tuple[str, float]]:
 
 
 def test_a_small_tree_is_the_golden_one() -> None:
+    """The file changes only with the algorithm or the row: write `rounded` to it again, and say why in the commit."""
     verbs, _ = make_verbs(scripted, chance=lambda state: 0.5 if len(turns_of(state)) == 2 else 0.1)
     tree = search(
         [make_problem("golden", prompt="The area of the country whose capital is X?")],

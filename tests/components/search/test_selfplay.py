@@ -238,3 +238,11 @@ def test_problems_come_from_train_only_and_evenly_from_the_families() -> None:
     assert pick_problems(list(reversed(pool)), SelfplaySettings(problems=6)) == picked
     assert pick_problems(pool, SelfplaySettings(problems=6, seed=1)) != picked
     assert len(pick_problems(pool, SelfplaySettings(problems=99))) == 18
+    assert len(pick_problems(pool, SelfplaySettings(problems=99, families=("puzzle", "puzzle")))) == 9
+
+
+def test_an_unknown_family_or_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="families"):
+        SelfplaySettings.model_validate({"families": ["puzzles"]})
+    with pytest.raises(ValueError, match="simulation"):
+        SelfplaySettings.model_validate({"simulation": 3})

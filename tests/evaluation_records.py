@@ -104,7 +104,9 @@ def _trajectory(play: Play, problem: Problem) -> Trajectory:
     verdict = None if problem.problem_id == "p0003" else success
     answer = f"The figure is {int(problem.reference.answer) + (not success)}."
     outcome = Outcome(StopReason.ANSWERED, answer, verdict, cost)
-    return Trajectory(f"t{problem.problem_id}", problem.problem_id, play.model, 0, tuple(turns), outcome, play.force or ())
+    return Trajectory(
+        f"t{problem.problem_id}", problem.problem_id, play.model, 0, tuple(turns), outcome, play.force or ()
+    )
 
 
 def _calls(decision: str, problem: Problem, *, fails: bool) -> list[Transition]:
@@ -112,7 +114,11 @@ def _calls(decision: str, problem: Problem, *, fails: bool) -> list[Transition]:
         return []
     call = ToolCall(decision, {"query": f"figure {problem.problem_id}"} if decision == "search" else {"code": "17 * 3"})
     cost = Cost(calls=1, money=1.0 if decision == "search" else 0.3)
-    text = "Time ran out." if fails else f"[{problem.family}] The figure of {problem.problem_id} is {problem.reference.answer}."
+    text = (
+        "Time ran out."
+        if fails
+        else f"[{problem.family}] The figure of {problem.problem_id} is {problem.reference.answer}."
+    )
     rest = {"answer": 0.2, "search": 0.1, "python": 0.1} | {decision: 0.7}
     action = Action(Message("assistant", "<tool_call>…"), decision, (), None, call, decision_probs=rest)
     return [Transition(action, (ToolResult(text, fails, cost),), cost)]

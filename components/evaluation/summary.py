@@ -99,3 +99,12 @@ def confusion(policy: str, rows: Iterable[EvalRow], branches: Branches, cost_wei
         if best is not None:
             counts[best][row.decision] = counts[best].get(row.decision, 0) + 1
     return Confusion(policy, counts)
+
+
+def flat_metrics(report: Report) -> dict[str, float]:
+    """Every overall figure under `eval/POLICY/METRIC`, for a tracker."""
+    return {
+        f"eval/{row.policy}/{name.removeprefix('eval/')}": found.value
+        for row in report.reports
+        for name, found in row.metrics.items()
+    }

@@ -1,0 +1,71 @@
+"""Every policy played on every problem, saved batch by batch, so that a killed evaluation continues where it was.
+
+Takes the plan, the problems, a folder for saved batches and a function that opens a model for play; gives trajectories
+by policy. A saved batch is read back, not played again: the caller empties the folder when models or problems changed.
+Does not load models itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from components.evaluation.policies import Play
+from components.records.jsonl import read_records, write_records
+from components.schema.problem import Problem
+from components.schema.trajectory import Trajectory
+
+Act = Callable[[Play, Sequence[Problem]], Sequence[Trajectory]]
+"""Plays problems as the policy says; one trajectory a problem, in order."""
+OpenModel = Callable[[str], AbstractContextManager[Act]]
+"""Opens a model by name (base, clone, reinforced, final) for the time of a `with`."""
+Told = Callable[[Play, int, int], None]
+"""Is told the policy, and how many of how many problems it has played."""
+
+
+def spread(problems: Sequence[Problem], most: int | None) -> tuple[Problem, ...]:
+    """At most `most` problems, evenly spaced over `problems`; all when None."""
+    if most is None or len(problems) <= most:
+        return tuple(problems)
+    return tuple(problems[i * len(problems) // most] for i in range(most))
+
+
+def collect(
+    plan: Sequence[Play],
+    problems: Sequence[Problem],
+    folder: Path,
+    *,
+    batch_size: int,
+    open_model: OpenModel,
+    told: Told,
+) -> dict[str, tuple[Trajectory, ...]]:
+    """Policy name to its trajectories, in the order of `problems`; a model is opened once, if it has to play."""
+    batches = [problems[start : start + batch_size] for start in range(0, len(problems), batch_size)]
+    for model in dict.fromkeys(play.model for play in plan):
+        plays = [play for play in plan if play.model == model]
+        if all(_file(folder, play, number).is_file() for play in plays for number in range(len(batches))):
+            continue
+        with open_model(model) as act:
+            for play in plays:
+                _play(play, batches, folder, act, told)
+    return {play.policy: tuple(_read(folder, play, len(batches))) for play in plan}
+
+
+def _play(play: Play, batches: Sequence[Sequence[Problem]], folder: Path, act: Act, told: Told) -> None:
+    total, done = sum(map(len, batches)), 0
+    for number, batch in enumerate(batches):
+        file = _file(folder, play, number)
+        if not file.is_file():
+            write_records(file, act(play, batch))
+        done += len(batch)
+        told(play, done, total)
+
+
+def _read(folder: Path, play: Play, batches: int) -> Iterable[Trajectory]:
+    for number in range(batches):
+        yield from read_records(_file(folder, play, number), Trajectory)
+
+
+def _file(folder: Path, play: Play, number: int) -> Path:
+    return folder / f"{play.policy}-{number:04d}.jsonl"

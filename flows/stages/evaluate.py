@@ -1,0 +1,88 @@
+"""Stage `evaluate`: every policy on the test split, judged, compared and shown.
+
+Takes the four models, the test problems, the corpus and the step metrics of reinforcement; gives
+`data/reports/evaluation/`. Does not decide on promotion: that is the gate's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from components.evaluation.collect import Act, collect, spread
+from components.evaluation.policies import PLAN, Play
+from components.evaluation.report import write_html
+from components.evaluation.rows import rows_of
+from components.evaluation.samples import choose_samples
+from components.evaluation.summary import flat_metrics, summarise
+from components.records.atomic import write_json
+from components.records.codec import to_json
+from components.records.jsonl import read_rows, write_records
+from components.records.manifest import verify_manifest
+from components.records.problems import read_problems
+from components.rollout import RolloutSettings, rollout
+from components.schema.problem import Problem
+from components.schema.trajectory import Trajectory
+from components.tools.prices import PriceSheet
+from flows.shared.acting import open_actor
+from flows.shared.stage import StageRun, stage_run
+
+STAGE = "evaluate"
+
+
+def main() -> None:
+    """Play, judge, show."""
+    with stage_run(STAGE) as run:
+        problems = spread(read_problems(run.paths.problems("test")), run.params.evaluate.max_problems)
+        _write(run, problems, _play(run, problems))
+
+
+def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Trajectory, ...]]:
+    started = time.monotonic()
+
+    def told(play: Play, done: int, total: int) -> None:
+        step = PLAN.index(play) * total + done
+        run.progress(step, len(PLAN) * total, f"{play.policy} {done}/{total}, {time.monotonic() - started:.0f} s")
+
+    @contextlib.contextmanager
+    def open_model(model: str) -> Iterator[Act]:
+        folder = run.paths.model(model)
+        verify_manifest(folder)
+        with open_actor(run.paths, run.params, folder, policy_id=model) as actor:
+
+            def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
+                shown = RolloutSettings(show_tools=play.model != "base")
+                return rollout(
+                    actor.policy, batch, actor.toolbox, seed=run.seed, force=play.force or (), settings=shown
+                )
+
+            yield act
+
+    batch_size = run.params.evaluate.batch_size
+    return collect(PLAN, problems, run.work, batch_size=batch_size, open_model=open_model, told=told)
+
+
+def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequence[Trajectory]]) -> None:
+    paths, settings, price = run.paths, run.params.evaluate, PriceSheet(run.params.prices).units
+    rows = {policy: rows_of(policy, problems, trajectories, price) for policy, trajectories in played.items()}
+    report = summarise(rows, settings, cost_weight=run.params.reward.price, seed=run.seed)
+    samples = choose_samples(problems, played["final"], price, count=settings.sample_trajectories)
+    paths.evaluation.mkdir(parents=True, exist_ok=True)
+    write_records(paths.evaluation_trajectories, [one for several in played.values() for one in several])
+    write_records(paths.evaluation_rows, [row for several in rows.values() for row in several])
+    write_json(paths.evaluation_report, to_json(report))
+    write_html(paths.evaluation_html, report, samples, _reinforce_steps(run))
+    run.log_metrics(flat_metrics(report), step=0)
+    run.log_artifact(paths.evaluation_html)
+
+
+def _reinforce_steps(run: StageRun) -> list[dict[str, Any]]:
+    """Reward parts by step, as the stage `reinforce` left them; none when it left nothing."""
+    file = run.paths.reports / "reinforce_steps.jsonl"
+    return [step for _, step in read_rows(file)] if file.is_file() else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A killed evaluation continues with the batches that are missing and ends with the same trajectories."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import evaluation_records as made
+import pytest
+
+from components.evaluation.collect import Act, collect, spread
+from components.evaluation.policies import PLAN, Play
+from components.schema.problem import Problem
+from components.schema.trajectory import Trajectory
+
+SOLVED = made.problems(10)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+class Theatre:
+    """Opens models that play made-up trajectories, remembers what was asked, and dies at a given batch."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.opened: list[str] = []
+        self.played: list[tuple[str, int]] = []
+        self.told: list[tuple[str, int, int]] = []
+        self.dies_at = dies_at
+
+    @contextlib.contextmanager
+    def open_model(self, model: str) -> Iterator[Act]:
+        self.opened.append(model)
+        yield self.act
+
+    def act(self, play: Play, batch: Sequence[Problem]) -> Sequence[Trajectory]:
+        if len(self.played) == self.dies_at:
+            raise Killed
+        self.played.append((play.policy, len(batch)))
+        return made.trajectories(play, batch)
+
+    def tell(self, play: Play, done: int, total: int) -> None:
+        self.told.append((play.policy, done, total))
+
+    def collect(self, folder: Path) -> dict[str, tuple[Trajectory, ...]]:
+        return collect(PLAN, SOLVED, folder, batch_size=4, open_model=self.open_model, told=self.tell)
+
+
+def test_every_policy_plays_every_problem_in_order(tmp_path: Path) -> None:
+    theatre = Theatre()
+    found = theatre.collect(tmp_path)
+    assert list(found) == [play.policy for play in PLAN]
+    for trajectories in found.values():
+        assert [one.problem_id for one in trajectories] == [problem.problem_id for problem in SOLVED]
+    assert theatre.opened == [
+        "base",
+        "final",
+        "clone",
+        "reinforced",
+    ]  # the final model is loaded once for all its parts
+    assert theatre.told[:3] == [("base", 4, 10), ("base", 8, 10), ("base", 10, 10)]
+
+
+def test_a_killed_evaluation_continues_where_it_was(tmp_path: Path) -> None:
+    whole = Theatre().collect(tmp_path / "whole")
+    first = Theatre(dies_at=8)
+    with pytest.raises(Killed):
+        first.collect(tmp_path / "cut")
+    second = Theatre()
+    assert second.collect(tmp_path / "cut") == whole
+    assert len(second.played) == 3 * len(PLAN) - 8
+    assert "base" not in second.opened
+
+
+def test_a_finished_evaluation_opens_no_model_again(tmp_path: Path) -> None:
+    whole = Theatre().collect(tmp_path)
+    again = Theatre()
+    assert again.collect(tmp_path) == whole
+    assert again.opened == []
+
+
+def test_fewer_problems_are_spread_over_the_whole_split() -> None:
+    assert spread(SOLVED, None) == SOLVED
+    assert spread(SOLVED, 20) == SOLVED
+    assert [problem.problem_id for problem in spread(SOLVED, 4)] == ["p0000", "p0002", "p0005", "p0007"]

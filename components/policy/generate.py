@@ -7,7 +7,7 @@ opening), begin the chosen turn, decode all rows in lockstep. It does not run to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -102,6 +102,14 @@ class Generator:
             self._decode(session, live)
         return [self._action(row) for row in rows]
 
+    def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
+        """P over {answer, tools} of each request's state; contexts read here are not read again by `generate`."""
+        rows = [_Row(replace(request, decision=None), []) for request in requests]
+        session = self._open_and_decide(rows, choosing=False)
+        for number, row in enumerate(rows):
+            session.rewind(number, len(row.request.context_ids))
+        return [row.probs if row.probs is not None else {ANSWER: 1.0} for row in rows]
+
     def _fits(self, row: _Row) -> bool:
         request = row.request
         room = max(request.max_answer_tokens, request.max_argument_tokens + 32)
@@ -110,7 +118,7 @@ class Generator:
 
     # Opening and deciding ---------------------------------------------------------------------------------------------
 
-    def _open_and_decide(self, rows: Sequence[_Row]) -> Session:
+    def _open_and_decide(self, rows: Sequence[_Row], *, choosing: bool = True) -> Session:
         """Rows of the session aligned with `rows`; every row has its decision and the hidden state to go on from."""
         keys = [(row.request.context_ids, tuple(spec.name for spec in row.request.specs)) for row in rows]
         specs = {key: row.request.specs for key, row in zip(keys, rows, strict=True)}
@@ -122,7 +130,7 @@ class Generator:
         hidden, probs = self._read(session, specs, undecided)
         for key, row in zip(keys, rows, strict=True):
             row.probs = probs.get(key)
-            row.decision = self._decide(row)
+            row.decision = self._decide(row) if choosing else ANSWER
         where = {key: number for number, key in enumerate(unique)}
         session.select([where[key] for key in keys])
         for number, (key, row) in enumerate(zip(keys, rows, strict=True)):

@@ -72,6 +72,15 @@ class Policy:
         return actions
 
     @torch.no_grad()
+    def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
+        """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4)."""
+        self.model.eval()
+        probs: list[dict[str, float]] = []
+        for first in range(0, len(requests), self.settings.slots):
+            probs += self._generator.decide(requests[first : first + self.settings.slots])
+        return probs
+
+    @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:
         """Natural log-probabilities of `ids[start:]`, one tuple a request, in order."""
         self.model.eval()

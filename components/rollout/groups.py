@@ -6,16 +6,19 @@ cannot vanish from training (learning.md 5.3 stage 2a). Trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from components.environment.step import start
 from components.policy.policy import Policy
 from components.reward.likelihood import likelihood
 from components.reward.parts import reward_parts, scored, total
 from components.reward.settings import RewardSettings
-from components.rollout.play import RolloutSettings, rollout
+from components.rollout.play import RolloutSettings, request_of, rollout
 from components.schema.cost import Cost
 from components.schema.group import Group
+from components.schema.identity import child_seed
 from components.schema.problem import Problem, Reference
 from components.schema.trajectory import ANSWER, Trajectory
 from components.tools.toolbox import Toolbox
@@ -36,17 +39,19 @@ def collect_groups(
     problems: Sequence[Problem],
     toolbox: Toolbox,
     *,
-    preferred: Sequence[str],
     score_reference: ScoreReference,
     units: Callable[[Cost], float],
     reward: RewardSettings,
     settings: GroupSettings,
     seed: int,
 ) -> tuple[Group, ...]:
-    """One group a problem. `preferred[i]` is the tool whose arguments are sampled; every other decision is tried once.
+    """One group a problem: the tool that the policy likes best is sampled K times, every other decision is tried once.
 
     Each lone branch acts greedily; the siblings sample their arguments and then answer greedily.
     """
+    show = RolloutSettings()
+    probs = policy.decide([request_of(policy, start(p), toolbox, show, seed=seed) for p in problems])
+    preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
     sampled = [(p, (tool,)) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
     lone = [
         (p, (d,)) for p, tool in zip(problems, preferred, strict=True) for d in (ANSWER, *p.tool_names) if d != tool
@@ -58,7 +63,7 @@ def collect_groups(
     ]
     owners = [problem for problem, _ in (*sampled, *lone)]
     finished = _score(trajectories, owners, score_reference, units, reward)
-    return tuple(_group(policy, problem, finished, toolbox) for problem in problems)
+    return tuple(_group(policy, p, q, finished, toolbox) for p, q in zip(problems, probs, strict=True))
 
 
 def _play(
@@ -99,12 +104,38 @@ def responses(trajectory: Trajectory) -> tuple[str, ...]:
     return tuple(result.content for transition in trajectory.transitions for result in transition.results)
 
 
-def _group(policy: Policy, problem: Problem, finished: Sequence[_Scored], toolbox: Toolbox) -> Group:
+def _group(
+    policy: Policy, problem: Problem, probs: Mapping[str, float], finished: Sequence[_Scored], toolbox: Toolbox
+) -> Group:
     mine = [item for item in finished if item[0].problem_id == problem.problem_id]
     return Group(
         problem=problem,
         context_ids=policy.chat.prompt_ids(problem.prompt, toolbox.specs(problem.tool_names)),
+        probs=probs,
         trajectories=tuple(item[0] for item in mine),
         rewards=tuple(item[1] for item in mine),
         likelihoods=tuple(item[2] for item in mine),
     )
+
+
+def batch_problems(
+    problems: Sequence[Problem], families: Sequence[str], batch: int, *, seed: int, step: int
+) -> tuple[Problem, ...]:
+    """The problems of a step: the families in turn, each walked through in its own seeded order.
+
+    Raises:
+        ValueError: no problem belongs to any of the families.
+    """
+    pools = {family: [p for p in problems if p.family == family] for family in families}
+    present = [family for family in families if pools[family]]
+    if not present:
+        raise ValueError(f"no train problem of the families {', '.join(families)}")
+    chosen = []
+    for place in range(step * batch, (step + 1) * batch):
+        family = present[place % len(present)]
+        turn = (place // len(present)) * present.count(family) + present[: place % len(present)].count(family)
+        pool = pools[family]
+        order = list(range(len(pool)))
+        random.Random(child_seed(seed, family, turn // len(pool))).shuffle(order)
+        chosen.append(pool[order[turn % len(pool)]])
+    return tuple(chosen)

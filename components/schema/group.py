@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.schema.problem import Problem
@@ -15,6 +16,8 @@ class Group:
     problem: Problem
     context_ids: tuple[int, ...]
     """Tokens of the root state, shared by every branch."""
+    probs: Mapping[str, float]
+    """The policy's P over decisions at the root."""
     trajectories: tuple[Trajectory, ...]
     """`forced[0]` of each names its branch; several with the same name are siblings sampled from the same state."""
     rewards: tuple[float, ...]

@@ -210,6 +210,8 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics["reward/total"] = sum(r for g in groups for r in g.rewards) / max(1, len(trajectories))
     spread = [max(abs(a) for a in advantages(g)) > 1e-6 for g in groups]
     metrics["rollout/groups_with_signal"] = sum(spread) / max(1, len(groups))
+    acted = [max(g.probs, key=lambda d, p=g.probs: p[d]) for g in groups]  # type: ignore[misc]
+    metrics["rollout/call_rate"] = sum(d != ANSWER for d in acted) / max(1, len(acted))
     best = [max(v := decision_values(g), key=lambda d: v[d]) for g in groups]
     metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
     return metrics

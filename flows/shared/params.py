@@ -1,7 +1,7 @@
 """The one parameter file: read, resolved for a profile, and validated by the settings class of each component.
 
-Takes `params.yaml` (and, for the section `gate`, `mlflow/registry.yaml`); gives `Params`, whose attributes are frozen settings
-objects, made on first use so that a stage depends only on the settings it reads. Any value may be a mapping
+Takes `params.yaml` (and, for the section `gate`, `mlflow/registry.yaml`); gives `Params`, whose attributes are frozen
+settings objects, made on first use so that a stage depends only on the settings it reads. Any value may be a mapping
 keyed by profile names; the one of the current profile is taken. Does not know what the values mean.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ GATE = ("components.evaluation.settings", "GateSettings")
 """The gate's thresholds live in `mlflow/registry.yaml`: changing them must not rerun a stage."""
 
 
-class BadParams(ValueError):
+class BadParams(UserFault):
     """A parameter file that cannot be used; the message is one line a fault, naming file, key and value."""
 
 

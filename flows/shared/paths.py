@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.shared.faults import UserFault
+
 DAG_FILE = "dvc.yaml"
 
 
-class NoProject(ValueError):
+class NoProject(UserFault):
     """No folder above the working directory holds a `dvc.yaml`."""
 
 
@@ -134,6 +136,11 @@ class Paths:
         return self.reports / "quarantine.jsonl"
 
     @property
+    def reinforce_steps(self) -> Path:
+        """One line of metrics a reinforcement step."""
+        return self.reports / "reinforce_steps.jsonl"
+
+    @property
     def evaluation(self) -> Path:
         return self.reports / "evaluation"
 
@@ -149,6 +156,11 @@ class Paths:
     def evaluation_trajectories(self) -> Path:
         return self.evaluation / "trajectories.jsonl"
 
+    @property
+    def evaluation_rows(self) -> Path:
+        """One line a policy and problem; what the gate compares."""
+        return self.evaluation / "rows.jsonl"
+
     def run_ref(self, stage: str) -> Path:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
         return self.reports / "runs" / f"{stage}.json"
@@ -160,8 +172,13 @@ class Paths:
 
     @property
     def running(self) -> Path:
-        """Process groups of the `qanat run` under way, so that a later one can end what a killed one left."""
+        """Process groups of the stages under way, so that a later run can end what a killed one left."""
         return self.root / ".work" / "run.json"
+
+    @property
+    def serving(self) -> Path:
+        """The same for servers that a command started for its duration."""
+        return self.root / ".work" / "servers.json"
 
     @property
     def store(self) -> Path:

@@ -1,0 +1,47 @@
+"""What is done with annotation files: explained row by row, generated where there are none, tracked by DVC.
+
+Takes files and the project's paths; gives lines for a person. What a good row is, is the records' business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.records.annotations import read_annotations
+from components.tools.spec import PYTHON_SPEC, SEARCH_SPEC
+from flows.shared import graph
+from flows.shared.paths import Paths
+
+TOOLS = (SEARCH_SPEC, PYTHON_SPEC)
+
+
+def check(file: Path) -> tuple[list[str], bool]:
+    """One line a bad row and a summary; and whether all rows are good."""
+    batch = read_annotations(file, tools=TOOLS)
+    lines = [f"{r.file}:{r.line} {r.field}: {r.reason}".replace(" : ", ": ") for r in batch.rejects]
+    summary = f"{len(batch.annotations)} good rows, {len(batch.rejects)} bad"
+    return [*lines, summary], not batch.rejects
+
+
+def ensure(paths: Paths) -> list[str]:
+    """Annotations on disk and tracked by DVC; gives a line for everything that had to be done."""
+    done = []
+    if not any(paths.annotations.glob("*.jsonl")):
+        seed(paths)
+        done.append(f"no annotations here: generated {paths.seed_annotations.relative_to(paths.root)}")
+    if track(paths):
+        done.append("data/annotations changed: tracked anew in data/annotations.dvc")
+    return done
+
+
+def track(paths: Paths) -> bool:
+    """Let DVC take over the annotations; True when they were not the ones it knew."""
+    from dvc.repo import Repo
+
+    file = paths.annotations.with_suffix(".dvc")
+    if file.is_file() and not graph.changes_of(paths.root, str(file.relative_to(paths.root))).any:
+        return False
+    before = file.read_bytes() if file.is_file() else b""
+    with Repo(str(paths.root)) as repo:
+        repo.add(str(paths.annotations))
+    return file.read_bytes() != before

@@ -1,0 +1,179 @@
+"""The command `qanat`. Takes arguments; prints for a person. Thin: every verb is a few lines over flows and components.
+
+Heavy libraries are imported inside the verbs, so that `qanat --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from components.records.jsonl import BadRecord
+from components.records.manifest import BadModelFolder
+from flows.shared import environ
+from flows.shared.faults import UserFault
+from flows.shared.paths import Paths, project
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Brings annotations, by their own slope, to a promoted tool-using language model.",
+)
+annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
+app.add_typer(annotation_app, name="annotations")
+
+
+def main() -> None:
+    """Entry point: faults of the user's input end with one line and status 1."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        app()
+    except (UserFault, BadRecord, BadModelFolder, OSError) as error:
+        print(f"qanat: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def run(
+    profile: Annotated[str | None, typer.Option(help="demo, full or smoke: written to params.yaml first.")] = None,
+) -> None:
+    """The whole job: bring every stage up to date, then register, gate and promote."""
+    from flows import annotations
+    from flows.shared.params import check_params, set_profile
+    from flows.shared.unchanged import nothing_to_do
+
+    paths = _project()
+    if profile is not None and set_profile(paths, profile):
+        _say(f"params.yaml: profile is now {profile}")
+    check_params(paths)
+    for line in annotations.ensure(paths):
+        _say(line)
+    if nothing_to_do(paths):
+        _say("0 stages ran: nothing has changed since the last decision.")
+    else:
+        _retrain(paths)
+    _summary(paths)
+
+
+def _retrain(paths: Paths) -> None:
+    from flows.shared import prefect_server
+    from flows.shared.git import read_commit
+    from flows.shared.process import alone
+
+    with alone(paths.serving) as groups:
+        _say("Waiting for the Prefect server ...")
+        with prefect_server.api(paths, groups):
+            from flows.retrain import retrain
+
+            done = retrain.with_options(version=read_commit(paths.root).sha[:12])(str(paths.root))
+    ran = [stage for stage, outcome in done.outcomes.items() if outcome == "ran"]
+    _say(f"{len(ran)} stages ran{': ' if ran else ''}{', '.join(ran)}.")
+
+
+@app.command()
+def ask(question: Annotated[str, typer.Argument(help="What you want to know.")]) -> None:
+    """Ask the promoted champion; shows its calls and what they cost."""
+    from flows.ask import ask as answer
+    from flows.ask import describe
+
+    for line in describe(answer(_project(), question)):
+        _say(line)
+
+
+@app.command()
+def ui(
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = 4200,
+) -> None:
+    """Start MLflow's and Prefect's pages on loopback, until Ctrl-C."""
+    from flows.ui import serve
+
+    serve(_project(), mlflow_port=mlflow_port, prefect_port=prefect_port, say=_say)
+
+
+@app.command()
+def promote() -> None:
+    """Register, gate and promote what is on disk, without retraining."""
+    from flows.shared import prefect_server
+    from flows.shared.process import alone
+
+    paths = _project()
+    with alone(paths.serving) as groups, prefect_server.api(paths, groups):
+        from flows.promote import promote as decide
+
+        decide(str(paths.root))
+    _summary(paths)
+
+
+@app.command()
+def explain(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) -> None:
+    """Say why a stage would run now: which dependency, parameter or output changed."""
+    from flows.shared.summary import explanation
+
+    for line in explanation(_project(), stage):
+        _say(line)
+
+
+@app.command()
+def status() -> None:
+    """Say which stages would run now, and what is promoted."""
+    from flows.shared.summary import promoted_lines, stage_lines
+
+    paths = _project()
+    for line in [*stage_lines(paths), *promoted_lines(paths)]:
+        _say(line)
+
+
+@annotation_app.command("check")
+def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, or a folder of them.")]) -> None:
+    """Explain every bad row of an annotation file."""
+    from flows.annotations import check
+
+    lines, good = check(file)
+    for line in lines:
+        _say(line)
+    if not good:
+        raise typer.Exit(1)
+
+
+@annotation_app.command("seed")
+def seed_annotations() -> None:
+    """Generate the seed set, data/annotations/seed.jsonl; the same on every machine."""
+    from flows.annotations import seed, track
+
+    paths = _project()
+    seed(paths)
+    track(paths)
+    _say(f"wrote {paths.seed_annotations.relative_to(paths.root)}")
+
+
+def _summary(paths: Paths) -> None:
+    from flows.shared.summary import print_policies, promoted_lines, where_to_look
+
+    print_policies(paths)
+    for line in [*promoted_lines(paths), *where_to_look(paths)]:
+        _say(line)
+
+
+def _project() -> Paths:
+    paths = project()
+    environ.prepare(paths)
+    return paths
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The offline DAG as DVC reads it from `dvc.yaml`.
+
+Takes the project's root; gives stage names and what changed. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networkx
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Why a stage would run."""
+
+    dependencies: Mapping[str, str]
+    """Path, or `params.yaml: key`, to what happened to it (modified, deleted, new)."""
+    outputs: Mapping[str, str]
+    """Output path to what happened to it."""
+    command: bool
+    """True when the stage's command is not the one recorded."""
+
+    @property
+    def any(self) -> bool:
+        """True when the stage would run."""
+        return bool(self.dependencies or self.outputs or self.command)
+
+
+def stage_names(root: Path) -> tuple[str, ...]:
+    """Stages of the project's `dvc.yaml`, every one after the stages it depends on."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        graph = networkx.DiGraph()
+        for stage in repo.index.graph:
+            graph.add_node(stage.addressing)
+            # DVC's edges go from a stage to what it depends on
+            graph.add_edges_from((needed.addressing, stage.addressing) for needed in repo.index.graph.successors(stage))
+        listed = [stage.addressing for stage in repo.index.stages]
+        runnable = {stage.addressing for stage in repo.index.stages if stage.cmd}
+    order = networkx.lexicographical_topological_sort(graph, key=listed.index)
+    return tuple(name for name in order if name in runnable)
+
+
+def changed_stages(root: Path) -> dict[str, Changes]:
+    """Stages that DVC would run now, with the reasons; a stage downstream of one is listed only if it changed itself.."""
+    return {name: changes for name, changes in _status(root, None).items() if changes.any}
+
+
+def changes_of(root: Path, stage: str) -> Changes:
+    """Reasons why DVC would run `stage` now; empty when it would not."""
+    return _status(root, [stage]).get(stage, Changes(dependencies={}, outputs={}, command=False))
+
+
+def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
+    """The stage's entry in `dvc.yaml`, as written; empty when there is none."""
+    stages = (yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")) or {}).get("stages") or {}
+    definition: Mapping[str, Any] = stages.get(stage) or {}
+    return definition
+
+
+def _status(root: Path, targets: list[str] | None) -> dict[str, Changes]:
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        found = repo.status(targets=targets)
+    return {re.sub(r"^dvc\.yaml:", "", name): _changes(entries) for name, entries in found.items()}
+
+
+def _changes(entries: list[Any]) -> Changes:
+    dependencies: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    command = False
+    for entry in entries:
+        if not isinstance(entry, dict):
+            command = command or "command" in str(entry)
+            continue
+        for path, what in entry.get("changed deps", {}).items():
+            if isinstance(what, dict):
+                dependencies.update({f"{path}: {key}": state for key, state in what.items()})
+            else:
+                dependencies[path] = what
+        outputs.update(entry.get("changed outs", {}))
+    return Changes(dependencies=dependencies, outputs=outputs, command=command)

@@ -1,0 +1,82 @@
+"""A Prefect server for the time of a run. Takes the project's paths; gives the URL of an API. Never uses the ephemeral
+API, which loses records of task runs. Does not import Prefect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from flows.shared.faults import UserFault
+from flows.shared.paths import Paths
+from flows.shared.process import Groups
+
+START_SECONDS = 120.0
+
+
+class ServerFailed(UserFault):
+    """The server did not come up; the message names its log."""
+
+
+@contextlib.contextmanager
+def api(paths: Paths, groups: Groups) -> Iterator[str]:
+    """The URL of a running server: the one PREFECT_API_URL names, else one started on loopback and stopped at the end.."""
+    running = os.environ.get("PREFECT_API_URL")
+    if running and is_healthy(running):
+        yield running
+        return
+    process, url = start(paths, groups, port=free_port())
+    os.environ["PREFECT_API_URL"] = url
+    try:
+        yield url
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        groups.stop(process)
+
+
+def start(paths: Paths, groups: Groups, *, port: int) -> tuple[subprocess.Popen[str], str]:
+    """A server on 127.0.0.1, once it answers, and the URL of its API."""
+    paths.logs.mkdir(parents=True, exist_ok=True)
+    log = paths.logs / "prefect-server.log"
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = groups.start(command, cwd=paths.root, env={"PREFECT_API_URL": url}, log=log)
+    try:
+        _wait(process, url, log)
+    except BaseException:
+        groups.stop(process)
+        raise
+    return process, url
+
+
+def is_healthy(url: str) -> bool:
+    """True when a Prefect API answers at `url`."""
+    try:
+        return httpx.get(f"{url}/health", timeout=2.0).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait(process: subprocess.Popen[str], url: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not is_healthy(url):
+        if process.poll() is not None:
+            raise ServerFailed(f"the Prefect server ended with status {process.returncode}: see {log}")
+        if time.monotonic() > end:
+            raise ServerFailed(f"the Prefect server did not answer within {START_SECONDS:.0f} s: see {log}")
+        time.sleep(0.2)

@@ -1,0 +1,177 @@
+"""MLflow, and nobody else may import it: runs of stages, versions of the model, aliases.
+
+Takes plain values; gives ids and `Version` records. The store is the one `environ.tracking_uri` names (a file of this
+project unless MLFLOW_TRACKING_URI says otherwise). Models are registered as plain folders of safetensors: no pickle,
+and nothing of MLflow is needed to load them. Does not decide what is promoted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from flows.shared.environ import prepare, tracking_uri
+from flows.shared.paths import Paths
+
+PAYLOAD = "policy"
+"""Name of the model's folder among the artifacts of its run."""
+DIGEST_TAG = "payload.sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version of the model."""
+
+    number: str
+    run_id: str
+    tags: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the payload's manifest; empty when the version was registered by other means."""
+        return self.tags.get(DIGEST_TAG, "")
+
+
+class Registry:
+    """One connection to one store and experiment."""
+
+    def __init__(self, paths: Paths, *, experiment: str, model: str) -> None:
+        prepare(paths)
+        uri = tracking_uri(paths)
+        paths.store.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(uri)
+        self.model = model
+        self._client: Any = MlflowClient(tracking_uri=uri)
+        self._local = uri == f"sqlite:///{paths.mlflow_db}"
+        self._artifacts = paths.mlflow_artifacts
+        self._experiment_id = self._experiment(experiment)
+
+    # --- runs
+
+    def open_run(self, name: str, *, run_id: str | None, tags: Mapping[str, str]) -> str:
+        """Id of a running MLflow run: `run_id` again where the store still knows it, else a new one."""
+        if run_id is not None and self.has_run(run_id):
+            self._client.update_run(run_id, status="RUNNING")
+        else:
+            run_id = str(self._client.create_run(self._experiment_id, run_name=name).info.run_id)
+        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        return run_id
+
+    def has_run(self, run_id: str) -> bool:
+        """True when the store knows the run."""
+        try:
+            return self._client.get_run(run_id) is not None
+        except MlflowException:
+            return False
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Record parameters; values that a resumed run has already are left."""
+        known = self._client.get_run(run_id).data.params
+        fresh = [Param(key, value[:6000]) for key, value in params.items() if key not in known]
+        for first in range(0, len(fresh), 100):
+            self._client.log_batch(run_id, params=fresh[first : first + 100])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        """Record one point of each curve."""
+        now = int(time.time() * 1000)
+        self._client.log_batch(run_id, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
+
+    def log_artifact(self, run_id: str, path: Path) -> None:
+        """Keep a copy of a file, or of a folder's content under its name, with the run."""
+        if path.is_dir():
+            self._client.log_artifacts(run_id, str(path), path.name)
+        else:
+            self._client.log_artifact(run_id, str(path))
+
+    def log_dataset(self, run_id: str, *, name: str, digest: str, context: str) -> None:
+        """Record that the run read (or wrote) this data, under the hash DVC knows it by."""
+        dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=f'{{"uri": "{name}"}}')
+        tags = [InputTag("mlflow.data.context", context), InputTag("dvc.md5", digest), InputTag("dvc.path", name)]
+        self._client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags=tags)])
+
+    def close_run(self, run_id: str, *, status: str) -> None:
+        """Mark the run FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(run_id, status=status)
+
+    # --- versions
+
+    def find_version(self, digest: str) -> Version | None:
+        """The version whose payload has this digest; None when it was never registered."""
+        found = [v for v in self.versions() if v.digest == digest]
+        return found[0] if found else None
+
+    def versions(self) -> tuple[Version, ...]:
+        """Every version, the newest first."""
+        found = self._client.search_model_versions(f"name = '{self.model}'")
+        return tuple(sorted((_version(v) for v in found), key=lambda v: -int(v.number)))
+
+    def register(self, folder: Path, *, run_id: str, tags: Mapping[str, str]) -> Version:
+        """A new version holding a copy of `folder`, kept with the run that made it."""
+        if not self._has_model():
+            self._client.create_registered_model(
+                self.model, description="Decides when to call which tool, and answers."
+            )
+        self._client.log_artifacts(run_id, str(folder), PAYLOAD)
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/{PAYLOAD}"
+        made = self._client.create_model_version(self.model, source=source, run_id=run_id, tags=dict(tags))
+        return self.version(str(made.version))
+
+    def version(self, number: str) -> Version:
+        """The version with this number."""
+        return _version(self._client.get_model_version(self.model, number))
+
+    def tag_version(self, number: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self.model, number, key, value)
+
+    def alias(self, alias: str) -> Version | None:
+        """The version an alias points to; None when it points nowhere."""
+        try:
+            return _version(self._client.get_model_version_by_alias(self.model, alias))
+        except MlflowException:
+            return None
+
+    def set_alias(self, alias: str, number: str) -> None:
+        """Point an alias to a version."""
+        self._client.set_registered_model_alias(self.model, alias, number)
+
+    def delete_alias(self, alias: str) -> None:
+        """Remove an alias, whether it exists or not."""
+        if self.alias(alias) is not None:
+            self._client.delete_registered_model_alias(self.model, alias)
+
+    def folder(self, version: Version) -> Path:
+        """The version's payload on this machine: the stored folder itself for a local store, else a download."""
+        source = self._client.get_model_version_download_uri(self.model, version.number)
+        return Path(str(mlflow.artifacts.download_artifacts(artifact_uri=source)))
+
+    # --- private
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = self._artifacts.resolve().as_uri() if self._local else None
+        try:
+            return str(self._client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # another process was faster
+            return str(self._client.get_experiment_by_name(name).experiment_id)
+
+    def _has_model(self) -> bool:
+        try:
+            return self._client.get_registered_model(self.model) is not None
+        except MlflowException:
+            return False
+
+
+def _version(found: Any) -> Version:
+    return Version(number=str(found.version), run_id=str(found.run_id or ""), tags=dict(found.tags or {}))

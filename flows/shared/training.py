@@ -1,0 +1,87 @@
+"""What the training stages share: an encoder for a policy with its tools, progress with a rate, and the trained folder.
+
+Takes a stage's run; gives helpers. Trains nothing itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from components.policy.constrained import ArgumentGrammars
+from components.policy.load import save_model
+from components.policy.policy import Policy
+from components.records.atomic import write_lines
+from components.records.problems import read_problems
+from components.schema.problem import Problem
+from components.tools.spec import KNOWN_SPECS, ToolSpec, by_name
+from components.training.imitate import Report
+from components.training.material import Encoder
+from flows.shared.model_folder import write_model
+from flows.shared.stage import StageRun
+
+
+def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
+    """The specs of the named tools, in that order."""
+    known = by_name(KNOWN_SPECS)
+    return tuple(known[name] for name in names)
+
+
+def open_encoder(policy: Policy) -> Encoder:
+    """An encoder with the policy's tokenizer."""
+    return Encoder(policy.chat, ArgumentGrammars(policy.chat, vocabulary=int(policy.model.config.vocab_size)), specs_of)
+
+
+def train_problems(run: StageRun) -> dict[str, Problem]:
+    """Train problems by id."""
+    return {problem.problem_id: problem for problem in read_problems(run.paths.problems("train"))}
+
+
+def reporter(run: StageRun, total: int, also: Callable[[int, Mapping[str, float]], None] | None = None) -> Report:
+    """Tells progress and logs the curves of every step."""
+    started, first = time.monotonic(), [0]
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        first[0] = first[0] or step
+        done = step - first[0] + 1
+        seconds = (time.monotonic() - started) / done
+        run.log_metrics({**metrics, "time/step_seconds": seconds}, step)
+        run.progress(step, total, f"{seconds:.1f} s/step", metrics)
+        if also is not None:
+            also(step, metrics)
+
+    return report
+
+
+def save_trained(run: StageRun, policy: Policy, name: str) -> str:
+    """Write the policy's weights as the model `name`; its digest comes back."""
+
+    def write(folder: Path) -> None:
+        save_model(policy.model, policy.chat.tokenizer, folder)
+
+    return write_model(run.paths.model(name), write)
+
+
+class StepLog:
+    """One line of metrics a step, complete and in order whatever was killed and repeated."""
+
+    def __init__(self, scratch: Path) -> None:
+        """`scratch` survives a kill and belongs to this stage alone."""
+        self._scratch = scratch
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Keep the metrics of a step."""
+        self._scratch.parent.mkdir(parents=True, exist_ok=True)
+        with self._scratch.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+
+    def write(self, path: Path) -> None:
+        """The whole log; of a step that was repeated after a kill, the last line counts."""
+        rows: dict[int, str] = {}
+        for line in self._scratch.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # the last line of a killed process
+                rows[int(json.loads(line)["step"])] = line
+        write_lines(path, [rows[step] for step in sorted(rows)])

@@ -1,0 +1,105 @@
+"""Real parts for tests of flows: one Prefect server a session, and a small project with a DAG of three stages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.shared import environ, prefect_server
+from flows.shared.paths import Paths
+from flows.shared.process import alone
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+DAG = """\
+stages:
+  first:
+    cmd: python stages/first.py
+    deps: [stages/first.py, data/source.txt]
+    outs: [data/first.txt]
+  second:
+    cmd: python stages/second.py
+    deps: [stages/second.py, data/first.txt]
+    params: [seed]
+    outs:
+      - data/second.txt
+      - data/reports/runs/second.json
+  third:
+    cmd: python stages/third.py
+    deps: [stages/third.py, data/second.txt]
+    outs: [data/third.txt]
+"""
+FIRST = "from pathlib import Path\nPath('data/first.txt').write_text(Path('data/source.txt').read_text().upper())\n"
+SECOND = '''\
+"""Counts to 5 with a checkpoint at each step; stops for a while where a file tells it to."""
+import time
+from pathlib import Path
+from flows.shared.stage import stage_run
+
+with stage_run("second") as run:
+    checkpoint, pause = run.work / "step", Path("pause-at")
+    done = int(checkpoint.read_text()) if checkpoint.is_file() else 0
+    run.say(f"starting at {done}")
+    for step in range(done + 1, 6):
+        checkpoint.write_text(str(step))
+        run.progress(step, 5, "1 step/s", {"loss": 1 / step})
+        run.log_metrics({"loss": 1 / step}, step)
+        if pause.is_file() and int(pause.read_text()) == step:
+            time.sleep(60)
+    Path("data/second.txt").write_text(Path("data/first.txt").read_text() + str(run.seed))
+'''
+THIRD = "from pathlib import Path\nPath('data/third.txt').write_text(Path('data/second.txt').read_text()[::-1])\n"
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a real server on loopback; flows of this process use it."""
+    paths = Paths(tmp_path_factory.mktemp("prefect"))
+    environ.prepare(paths)
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    with alone(paths.serving) as groups:
+        process, url = prefect_server.start(paths, groups, port=prefect_server.free_port())
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: paths.prefect_home}):
+            yield url
+        groups.stop(process)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """A git repository with a DAG of three stages; the second one uses the frame and can be paused."""
+    files = {"dvc.yaml": DAG, "params.yaml": "profile: demo\nseed: 0\n", "data/source.txt": "water\n"}
+    scripts = {"stages/first.py": FIRST, "stages/second.py": SECOND, "stages/third.py": THIRD}
+    for name, text in {**files, **scripts, ".gitignore": ".work/\n.qanat/\n"}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for name, value in own_environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    for command in (
+        ["git", "init", "-q"],
+        ["dvc", "init", "-q"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-q", "-m", "x"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return Paths(tmp_path)
+
+
+def own_environment(root: Path) -> dict[str, str]:
+    """Variables under which a process works in `root` with this repository's code and nobody else's stores."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root / '.qanat' / 'mlflow.db'}",
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@example.org",
+        "DVC_NO_ANALYTICS": "1",
+    }

@@ -1,0 +1,108 @@
+"""The generic flow over a real DAG, with real DVC, Prefect and MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.shared.paths import Paths
+
+
+def _run(project: Paths, api: str, **kwargs: object) -> subprocess.Popen[str]:
+    program = "from flows.retrain import retrain; print(retrain('.', promote=False).outcomes)"
+    env = {**os.environ, "PREFECT_API_URL": api}
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=project.root,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _wait_for(path: Path, text: str, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not (path.is_file() and path.read_text() == text):
+        assert time.monotonic() < end, f"{path} never held {text!r}"
+        time.sleep(0.05)
+
+
+def test_flow_runs_every_stage_once_and_leaves_the_lock_of_bare_dvc(
+    project: Paths, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.retrain import retrain
+
+    monkeypatch.chdir(project.root)
+    first = retrain(str(project.root), promote=False)
+    assert first.outcomes == {"first": "ran", "second": "ran", "third": "ran"}
+    again = retrain(str(project.root), promote=False)
+    assert set(again.outcomes.values()) == {"unchanged"}
+    lock = project.dvc_lock.read_text()
+    bare = subprocess.run(["dvc", "repro"], cwd=project.root, capture_output=True, text=True, check=True)
+    assert "Running stage" not in bare.stdout
+    assert project.dvc_lock.read_text() == lock
+    _assert_prefect_saw_the_tasks()
+
+
+def _assert_prefect_saw_the_tasks() -> None:
+    from prefect.client.orchestration import get_client
+
+    end = time.monotonic() + 15
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < end:
+            runs = client.read_task_runs()
+            if (
+                sum(run.name == "dvc:second" and run.state is not None and run.state.is_completed() for run in runs)
+                >= 2
+            ):
+                return
+            time.sleep(0.3)
+    raise AssertionError(f"task runs on the server: {[(run.name, run.state_name) for run in runs]}")
+
+
+def test_killed_run_continues_from_its_checkpoint_under_the_same_mlflow_run(project: Paths, prefect_api: str) -> None:
+    pause, checkpoint = project.root / "pause-at", project.work("second") / "step"
+    pause.write_text("3")
+    killed = _run(project, prefect_api)
+    _wait_for(checkpoint, "3")
+    before = json.loads((project.work("second") / "run.json").read_text())["run_id"]
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    pause.unlink()
+    resumed = _run(project, prefect_api)
+    output, _ = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, output
+    assert "starting at 3" in output
+    assert "'second': 'ran'" in output
+    assert json.loads(project.run_ref("second").read_text())["mlflow_run_id"] == before
+    assert not checkpoint.exists()
+
+
+def test_cancelled_run_leaves_no_process(project: Paths, prefect_api: str) -> None:
+    (project.root / "pause-at").write_text("2")
+    run = _run(project, prefect_api)
+    _wait_for(project.work("second") / "step", "2")
+    stage = int((project.work("second") / "lock").read_text())
+    run.send_signal(signal.SIGTERM)
+    run.communicate(timeout=60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(stage, 0)
+
+
+def test_failing_stage_is_told_with_its_own_words(
+    project: Paths, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.retrain import StageFailed, retrain
+
+    monkeypatch.chdir(project.root)
+    project.params.write_text("profile: demo\nseed: -1\n")
+    with pytest.raises(StageFailed, match="second: params.yaml: seed: must be a whole number >= 0, is -1"):
+        retrain(str(project.root), promote=False)

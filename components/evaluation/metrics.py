@@ -36,7 +36,7 @@ class Metric:
     count: str
     """The column whose sum is the number of problems behind the figure."""
     is_share: bool = False
-    """True for shares of problems, whose interval is widened at 0 and 1."""
+    """True for shares, whose interval is widened at 0 and 1."""
 
 
 def _balanced(sums: Columns) -> Floats:
@@ -79,6 +79,7 @@ METRICS = (
         "lower",
         lambda s: s["invalid"] / s["attempts"],
         "attempted",
+        True,
     ),
 )
 

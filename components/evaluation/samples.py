@@ -41,6 +41,7 @@ class SampleView:
     slices: tuple[str, ...]
     turns: tuple[TurnView, ...]
     answer: str | None
+    """The words of the answer turn, also when it was cut off; None when there was no answer turn."""
     reference: str
     verdict: str
     """right, wrong or unscored."""
@@ -71,7 +72,7 @@ def view(problem: Problem, trajectory: Trajectory, price: Price) -> SampleView:
         prompt=problem.prompt,
         slices=problem.slices,
         turns=tuple(_turn(transition, price) for transition in trajectory.transitions),
-        answer=outcome.answer,
+        answer=_answer(trajectory),
         reference=problem.reference.text,
         verdict={True: "right", False: "wrong", None: "unscored"}[outcome.success],
         stop_reason=outcome.stop_reason.value.replace("_", " "),
@@ -100,6 +101,13 @@ def _turn(transition: Transition, price: Price) -> TurnView:
         probabilities=tuple(probabilities),
         cost=float(price(transition.cost)),
     )
+
+
+def _answer(trajectory: Trajectory) -> str | None:
+    if trajectory.outcome.answer is not None or not trajectory.transitions:
+        return trajectory.outcome.answer
+    last = trajectory.transitions[-1].action
+    return last.message.content if last.decision == ANSWER else None
 
 
 def _words(transition: Transition) -> str:

@@ -19,6 +19,7 @@ from components.evaluation.summary import Report, summarise
 from components.evaluation.wording import clear_of_zero, difference, figure
 from components.records.codec import from_json, to_json
 from components.schema.report import Interval
+from components.schema.trajectory import StopReason
 
 FINAL = PLAN[-1]
 
@@ -138,3 +139,12 @@ def test_figures_read_as_people_write_them() -> None:
     assert difference("eval/cost", Interval(-0.001, -0.3, 0.1, 10)) == "0.00"
     assert figure("eval/cost", None) == "–"
     assert [clear_of_zero(Interval(0, low, high, 1)) for low, high in ((1, 2), (-2, -1), (-1, 1))] == [1, -1, 0]
+
+
+def test_an_answer_that_was_cut_off_is_still_shown() -> None:
+    solved = made.problems(1)
+    (one,) = made.trajectories(PLAN[0], solved)
+    cut = replace(one, outcome=replace(one.outcome, answer=None, stop_reason=StopReason.TRUNCATED))
+    (shown,) = choose_samples(solved, [cut], made.price, count=1)
+    assert shown.answer == one.outcome.answer
+    assert shown.stop_reason == "truncated"

@@ -28,7 +28,7 @@ from components.schema.annotation import (
     annotation_json,
     calls_of,
 )
-from components.schema.arguments import check_arguments, is_unicode
+from components.schema.arguments import check_arguments, why_unwritable
 from components.schema.tool import ToolSpec
 
 
@@ -117,8 +117,9 @@ def _parse(content: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise _RowFault([_Fault("", f"must be an object, is {describe(value)}. Fix: one object a line")])
-    if not is_unicode(value):
-        raise _RowFault([_Fault("", "has half a surrogate pair (\\uD800-\\uDFFF). Fix: write the whole character")])
+    unwritable = why_unwritable(value)
+    if unwritable is not None:
+        raise _RowFault([_Fault("", f"{unwritable}. Fix: write plain values and whole characters")])
     return value
 
 

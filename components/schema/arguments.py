@@ -37,20 +37,25 @@ class Complaint:
 
 def check_arguments(spec: ToolSpec, arguments: Mapping[str, Any]) -> tuple[Complaint, ...]:
     """Everything wrong with the arguments of a call to `spec`, in a stable order; empty when they are fine."""
-    if not is_unicode(arguments):
-        return (Complaint("", "must be valid Unicode, has half a surrogate pair"),)
+    unwritable = why_unwritable(arguments)
+    if unwritable is not None:
+        return (Complaint("", unwritable),)
     validator = _validator(json.dumps(spec.parameters, sort_keys=True))
     complaints = [found for error in validator.iter_errors(dict(arguments)) for found in _complaints(spec, error)]
     return tuple(sorted(complaints, key=lambda complaint: (complaint.field, complaint.reason)))
 
 
-def is_unicode(value: Any) -> bool:
-    """Whether every text in the JSON value can be written as UTF-8 (JSON's escapes can smuggle in half a character)."""
+def why_unwritable(value: Any) -> str | None:
+    """Why the JSON value cannot be written to a file again; None for every ordinary value."""
     try:
-        json.dumps(value, ensure_ascii=False, default=dict).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict).encode("utf-8")
+    except UnicodeEncodeError:  # JSON's escapes can smuggle in half a character
+        return "has half a surrogate pair (\\uD800-\\uDFFF)"
+    except RecursionError:
+        return "is nested too deeply"
+    except ValueError:
+        return "has a number that is infinite or too long"
+    return None
 
 
 @lru_cache(maxsize=256)

@@ -100,8 +100,12 @@ def _check_call(value: Any, specs: Sequence[ToolSpec]) -> ParsedTurn:
         return ParsedTurn(error="the arguments must be an object")
     complaints = check_arguments(spec, arguments)
     if complaints:
-        return ParsedTurn(error=f"arguments.{complaints[0].field}: {complaints[0].reason}")
+        return ParsedTurn(error=f"{_place(complaints[0].field)}: {complaints[0].reason}")
     return ParsedTurn(call=ToolCall(name=spec.name, arguments=arguments))
+
+
+def _place(field: str) -> str:
+    return f"arguments.{field}" if field else "arguments"
 
 
 def _refuse_constant(name: str) -> Any:

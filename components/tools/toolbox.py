@@ -96,7 +96,7 @@ class Toolbox:
         complaints = check_arguments(tool.spec, call.arguments)
         if not complaints:
             return None
-        words = "; ".join(f"{complaint.field} {complaint.reason}" for complaint in complaints[:3])
+        words = "; ".join(f"{complaint.field} {complaint.reason}".strip() for complaint in complaints[:3])
         return self._error(call.name, f"Error: {tool.spec.signature()}: {words}.")
 
     def _error(self, name: str, reason: str) -> ToolResult:

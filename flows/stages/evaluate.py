@@ -80,7 +80,7 @@ def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequ
 
 def _reinforce_steps(run: StageRun) -> list[dict[str, Any]]:
     """Reward parts by step, as the stage `reinforce` left them; none when it left nothing."""
-    file = run.paths.reports / "reinforce_steps.jsonl"
+    file = run.paths.reinforce_steps
     return [step for _, step in read_rows(file)] if file.is_file() else []
 
 

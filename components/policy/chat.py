@@ -20,7 +20,7 @@ class Chat:
     """A tokenizer with the chat format of the model."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer` is a Hugging Face fast tokenizer. ChatML markers are used where it has them, plain labels otherwise."""
+        """`tokenizer` is a Hugging Face fast tokenizer. ChatML markers where it has them, else plain labels."""
         self.tokenizer = tokenizer
         chatml = tokenizer.convert_tokens_to_ids("<|im_start|>") not in (None, tokenizer.unk_token_id)
         if chatml:

@@ -74,11 +74,12 @@ class ArgumentMatcher:
         """Boolean mask [vocabulary] of the tokens that may follow."""
         words: Any = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.int32)
         bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)[None, :]) & 1
-        return bits.flatten()[: self._vocabulary].bool()
+        allowed: Tensor = bits.flatten()[: self._vocabulary].bool()
+        return allowed
 
 
 def written_mask(matcher: ArgumentMatcher, tokens: Sequence[int]) -> tuple[bool, ...]:
-    """For a call's tokens after the name: True where the writer had a choice, False where the grammar forced the token."""
+    """For a call's tokens after the name: True where the writer had a choice, False where the grammar forced it."""
     opening = matcher.opening()
     free = [False] * len(opening)
     if tuple(tokens[: len(opening)]) != opening:

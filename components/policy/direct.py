@@ -1,4 +1,4 @@
-"""The base model asked plainly: its own answers, and the likelihood of references. The frozen scorer of curation and RL.
+"""The base model asked plainly: its own answers, and the likelihood of references. Frozen scorer of curation and RL.
 
 Takes prompts, or prompts with tool results and references; gives texts or mean log-probabilities. Shows no tools.
 """

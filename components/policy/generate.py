@@ -1,7 +1,7 @@
 """The verb `generate`: decide, then write the arguments or the answer. Takes requests; gives actions with their tokens.
 
-A batch runs in four moves: open rows (contexts seen before keep their key-value cache), decide (one pass over the shared
-opening), begin the chosen turn, decode all rows in lockstep. It does not run tools.
+A batch runs in four moves: open rows (contexts seen before keep their key-value cache), decide (one pass over the
+shared opening), begin the chosen turn, decode all rows in lockstep. It does not run tools.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Row:
 
 
 class Generator:
-    """Generates for one set of weights; keeps the rows of its last batch, whose contexts often come back one turn longer."""
+    """Generates for one set of weights; keeps the rows of its last batch: contexts often come back longer."""
 
     def __init__(
         self, chat: Chat, grammars: ArgumentGrammars, new_session: Callable[[int], Session], *, prefill_tokens: int

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from components.policy.model_type import CausalLM
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -34,12 +37,10 @@ class LlamaShape:
 
 @dataclass(slots=True)
 class LlamaLayer:
-    """One block, ready to run."""
+    """One block, ready to run; the gains of its norms are folded into the linears that read them."""
 
-    attention_norm: Tensor
     qkv: Linear
     output: Linear
-    mlp_norm: Tensor
     gate_up: Linear
     down: Linear
 
@@ -51,11 +52,12 @@ class LlamaWeights:
     shape: LlamaShape
     embedding: Tensor
     layers: list[LlamaLayer]
-    final_norm: Tensor
     head: Linear
+    """The gain of the final norm is folded in."""
     cos: Tensor
     """[max_positions, head_dim]"""
     sin: Tensor
+    """[max_positions, head_dim], the first half negated: the sign of the rotation is folded in."""
 
 
 def supports(config: object) -> bool:
@@ -76,11 +78,13 @@ def packed_linear(weight: Tensor) -> Linear:
         return lambda x: F.linear(x, weight)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, 64)
     multiply = torch.ops.mkldnn._linear_pointwise
-    return lambda x: multiply(x, packed, None, "none", [], "")  # type: ignore[no-any-return]
+    return lambda x: multiply(x, packed, None, "none", [], "")
 
 
 def _shape(config: object, max_positions: int) -> LlamaShape:
-    read = lambda name: getattr(config, name)  # noqa: E731
+    def read(name: str) -> Any:
+        return getattr(config, name)
+
     rope = getattr(config, "rope_parameters", None) or {"rope_theta": getattr(config, "rope_theta", 10000.0)}
     return LlamaShape(
         layers=read("num_hidden_layers"),
@@ -95,21 +99,30 @@ def _shape(config: object, max_positions: int) -> LlamaShape:
     )
 
 
-def pack_layer(block: nn.Module) -> LlamaLayer:
+def folded(weight: Tensor, gain: Tensor) -> Tensor:
+    """The linear that reads x as if it had been multiplied by `gain` before; computed in fp32."""
+    return (weight.detach().float() * gain.detach().float()).to(weight.dtype)
+
+
+def pack_layer(block: Any) -> LlamaLayer:
     """One Hugging Face block with its projections fused (QKV, gate-up) and prepacked."""
     attention, mlp = block.self_attn, block.mlp
     qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
+    gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
     return LlamaLayer(
-        attention_norm=block.input_layernorm.weight.detach(),
-        qkv=packed_linear(qkv),
+        qkv=packed_linear(folded(qkv, block.input_layernorm.weight)),
         output=packed_linear(attention.o_proj.weight),
-        mlp_norm=block.post_attention_layernorm.weight.detach(),
-        gate_up=packed_linear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
+        gate_up=packed_linear(folded(gate_up, block.post_attention_layernorm.weight)),
         down=packed_linear(mlp.down_proj.weight),
     )
 
 
-def pack(model: nn.Module, *, max_positions: int = 2048) -> LlamaWeights:
+def pack_head(model: Any) -> Linear:
+    """The output embedding with the final norm's gain."""
+    return packed_linear(folded(model.lm_head.weight, model.model.norm.weight))
+
+
+def pack(model: CausalLM, *, max_positions: int = 2048) -> LlamaWeights:
     """Weights of a Hugging Face Llama, ready for `forward`.
 
     Raises:
@@ -122,24 +135,31 @@ def pack(model: nn.Module, *, max_positions: int = 2048) -> LlamaWeights:
     inverse = shape.rope_theta ** (-torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim)
     angles = torch.outer(torch.arange(shape.max_positions, dtype=torch.float32), inverse)
     angles = torch.cat([angles, angles], dim=-1)
+    signs = torch.ones(shape.head_dim)
+    signs[: shape.head_dim // 2] = -1.0
     inner = model.model
     dtype, device = inner.embed_tokens.weight.dtype, inner.embed_tokens.weight.device
     return LlamaWeights(
         shape=shape,
         embedding=inner.embed_tokens.weight.detach(),
         layers=[pack_layer(block) for block in inner.layers],
-        final_norm=inner.norm.weight.detach(),
-        head=packed_linear(model.lm_head.weight),
+        head=pack_head(model),
         cos=angles.cos().to(device, dtype),
-        sin=angles.sin().to(device, dtype),
+        sin=(angles.sin() * signs).to(device, dtype),
     )
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding (Su et al. 2021). x [N, heads, head_dim]; cos, sin [N, 1, head_dim]."""
+    """Rotary embedding (Su et al. 2021). x [N, heads, head_dim]; cos, sin [N, 1, head_dim], sin with the sign in it."""
     half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
-    return torch.addcmul(x * cos, turned, sin)
+    return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], dim=-1), sin)
+
+
+def normalise(x: Tensor, eps: float) -> Tensor:
+    """x / rms(x) over the last dimension, in two passes over memory (the library's norm takes six on a CPU)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    scale: Tensor = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+    return x * scale
 
 
 def layer_forward(
@@ -150,14 +170,11 @@ def layer_forward(
     sin: Tensor,
     attend: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """One block over flat tokens. x [N, hidden]; `attend(q, k, v)` maps [N, heads, D], [N, kv, D] x 2 to [N, heads * D]."""
-    normed = F.rms_norm(x, (shape.hidden,), layer.attention_norm, shape.norm_eps)
-    q, k, v = layer.qkv(normed).split(
-        [shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.kv_heads * shape.head_dim], dim=-1
-    )
+    """One block over flat tokens. x [N, hidden]; `attend` maps q [N, heads, D], k, v [N, kv, D] to [N, heads * D]."""
+    sizes = [shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.kv_heads * shape.head_dim]
+    q, k, v = layer.qkv(normalise(x, shape.norm_eps)).split(sizes, dim=-1)
     q = rotate(q.unflatten(-1, (shape.heads, shape.head_dim)), cos, sin)
     k = rotate(k.unflatten(-1, (shape.kv_heads, shape.head_dim)), cos, sin)
     x = x + layer.output(attend(q, k, v.unflatten(-1, (shape.kv_heads, shape.head_dim))))
-    normed = F.rms_norm(x, (shape.hidden,), layer.mlp_norm, shape.norm_eps)
-    gate, up = layer.gate_up(normed).chunk(2, dim=-1)
-    return x + layer.down(F.silu(gate) * up)
+    gate, up = layer.gate_up(normalise(x, shape.norm_eps)).chunk(2, dim=-1)
+    return x + layer.down(F.silu(gate).mul_(up))

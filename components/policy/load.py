@@ -1,4 +1,4 @@
-"""Models on disk. Takes a folder (or a hub id); gives a policy, or a folder of safetensors. Verifies no manifest itself."""
+"""Models on disk. Takes a folder (or a hub id); gives a policy, or a folder of safetensors. Verifies no manifest."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from components.policy.model_type import CausalLM
 from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def load_model(folder: Path | str, settings: PolicySettings) -> tuple[nn.Module, Any]:
-    """The Hugging Face module and its tokenizer. Attention is `eager`: it trains faster on CPUs (measured 3.9 s against 4.9 s)."""
+def load_model(folder: Path | str, settings: PolicySettings) -> tuple[CausalLM, Any]:
+    """The Hugging Face module and its tokenizer. Attention is `eager`: it trains faster on CPUs (3.9 against 4.9 s)."""
     torch.set_num_threads(settings.threads)
     model = AutoModelForCausalLM.from_pretrained(
         str(folder), dtype=DTYPES[settings.dtype], attn_implementation="eager", trust_remote_code=False
@@ -30,8 +30,8 @@ def load_policy(folder: Path | str, settings: PolicySettings, *, policy_id: str 
     return Policy(model, tokenizer, settings, policy_id=policy_id or Path(folder).name)
 
 
-def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
+def save_model(model: CausalLM, tokenizer: Any, folder: Path) -> None:
     """Write weights (safetensors), configuration and tokenizer; the caller chooses the moment and the final name."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(str(folder), safe_serialization=True)  # type: ignore[operator]
+    model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))

@@ -1,7 +1,8 @@
 """A language model as a policy: the two verbs `generate` and `score` over one set of weights (DESIGN 5).
 
-Takes a Hugging Face causal LM with its tokenizer; gives actions and log-probabilities. Uses the fast Llama forward where
-it is exact, else the Hugging Face module itself. It does not train: a trainer changes `model` and calls `refresh`.
+Takes a Hugging Face causal LM with its tokenizer; gives actions and log-probabilities. Uses the fast Llama
+forward where it is exact, else the Hugging Face module itself. It does not train: a trainer changes `model` and calls
+`refresh`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.policy import llama
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.generate import GenerateRequest, Generator
+from components.policy.model_type import CausalLM
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
 from components.schema.trajectory import Action
@@ -34,7 +36,7 @@ class ScoreRequest:
 class Policy:
     """Weights, tokenizer and the verbs."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, settings: PolicySettings, *, policy_id: str) -> None:
+    def __init__(self, model: CausalLM, tokenizer: Any, settings: PolicySettings, *, policy_id: str) -> None:
         self.model, self.settings, self.policy_id = model, settings, policy_id
         self.chat = Chat(tokenizer)
         self._weights = llama.pack(model) if llama.supports(model.config) else None
@@ -58,9 +60,8 @@ class Policy:
         if self._weights is None:
             return
         for index in range(len(self._weights.layers)) if layers is None else layers:
-            self._weights.layers[index] = llama.pack_layer(self.model.model.layers[index])  # type: ignore[union-attr,index]
-        if layers is None:
-            self._weights.head = llama.packed_linear(self.model.lm_head.weight)  # type: ignore[union-attr,arg-type]
+            self._weights.layers[index] = llama.pack_layer(self.model.model.layers[index])
+        self._weights.head = llama.pack_head(self.model)
 
     @torch.no_grad()
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Action]:

@@ -1,4 +1,4 @@
-"""Cheap sampling. Takes logits and uniform numbers; gives tokens with log-probabilities. Holds no generator of its own."""
+"""Cheap sampling. Takes logits and uniform numbers; gives tokens with log-probabilities. Owns no generator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def uniforms(seed: int, count: int) -> np.ndarray:
 
 
 def sample(logits: Tensor, *, temperatures: Tensor, uniform: Tensor) -> Sampled:
-    """Greedy where temperature is 0, else inverse-CDF sampling (cumulative sum + search: 20x `torch.multinomial` on a CPU).
+    """Greedy where temperature is 0, else inverse-CDF sampling (cumulative sum + search: 20x `multinomial` on CPUs).
 
     logits [N, vocabulary]; temperatures [N]; uniform [N] in [0, 1).
     """

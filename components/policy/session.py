@@ -1,7 +1,7 @@
 """Sequences held side by side with their key-value cache: append tokens to rows, rewind rows, copy and reorder rows.
 
-Takes token ids; gives hidden states of the appended tokens. Two forms with one behaviour: `CachedSession` (Llama family,
-fast) and `RecomputingSession` (any Hugging Face causal LM, and the specification of the fast one in the tests).
+Takes token ids; gives hidden states of the appended tokens. Two forms with one behaviour: `CachedSession` (Llama
+family, fast) and `RecomputingSession` (any Hugging Face causal LM, and the specification of the fast one in the tests).
 It does not sample and knows nothing of tools.
 """
 
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from components.policy.llama import LlamaWeights, layer_forward
+from components.policy.llama import LlamaWeights, layer_forward, normalise
+from components.policy.model_type import CausalLM
 
 
 class Session(Protocol):
@@ -24,7 +25,7 @@ class Session(Protocol):
     """Tokens of each row, as seen by the model."""
 
     def append(self, rows: Sequence[int], tokens: Sequence[Sequence[int]], keep: Sequence[int]) -> list[Tensor]:
-        """Append `tokens[i]` (at least one) to row `rows[i]`; hidden states [keep[i], hidden] of its last `keep[i]` tokens."""
+        """Append `tokens[i]` (at least one) to row `rows[i]`; hidden states [keep[i], hidden] of its last tokens."""
 
     def rewind(self, row: int, length: int) -> None:
         """Forget the tokens of `row` after the first `length`."""
@@ -57,10 +58,9 @@ class CachedSession:
     def _grow(self, rows: int, width: int) -> None:
         shape, like = self._weights.shape, self._weights.embedding
         size = (rows, width, shape.kv_heads, shape.head_dim)
-        fresh = lambda: torch.zeros(size, dtype=like.dtype, device=like.device)  # noqa: E731
         old = list(zip(self._keys, self._values, strict=True))
-        self._keys = [fresh() for _ in range(shape.layers)]
-        self._values = [fresh() for _ in range(shape.layers)]
+        self._keys = [like.new_zeros(size) for _ in range(shape.layers)]
+        self._values = [like.new_zeros(size) for _ in range(shape.layers)]
         for index, (keys, values) in enumerate(old):
             self._keys[index][: keys.shape[0], : keys.shape[1]] = keys
             self._values[index][: values.shape[0], : values.shape[1]] = values
@@ -95,7 +95,7 @@ class CachedSession:
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
             attend.keys, attend.values = keys, values
             x = layer_forward(x, layer, shape, cos, sin, attend)
-        return F.rms_norm(x, (shape.hidden,), weights.final_norm, shape.norm_eps)
+        return normalise(x, shape.norm_eps)
 
     def rewind(self, row: int, length: int) -> None:
         del self.rows[row][length:]
@@ -144,11 +144,11 @@ class _Attention:
 
     def _pad(self, flat: Tensor) -> Tensor:
         """[N, heads, D] -> [rows, width, heads, D]"""
-        if self._dense:
-            return flat.unflatten(0, (self._n, self._width))
-        padded = flat.new_zeros((self._n * self._width, *flat.shape[1:]))
-        padded[self._valid] = flat
-        return padded.unflatten(0, (self._n, self._width))
+        if not self._dense:
+            padded = flat.new_zeros((self._n * self._width, *flat.shape[1:]))
+            padded[self._valid] = flat
+            flat = padded
+        return flat.view(self._n, self._width, *flat.shape[1:])
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.keys[self._flat_rows, self._positions] = k
@@ -158,8 +158,9 @@ class _Attention:
         return out.flatten(1)
 
     def _fresh_attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        parts = [self._pad(t).transpose(1, 2) for t in (q, k, v)]
-        return F.scaled_dot_product_attention(*parts, is_causal=True, enable_gqa=True).transpose(1, 2)
+        queries, keys, values = (self._pad(t).transpose(1, 2) for t in (q, k, v))
+        out = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
+        return out.transpose(1, 2)
 
     def _cached_attention(self, q: Tensor) -> Tensor:
         keys = self.keys[: self._n] if self._prefix else self.keys[self._rows]
@@ -169,13 +170,14 @@ class _Attention:
         # The heads of a group share keys: folding them into the query length reads the cache once (measured 1.4-1.8x).
         folded = self._pad(q).unflatten(2, (self._shape.kv_heads, group)).permute(0, 2, 3, 1, 4).flatten(2, 3)
         out = F.scaled_dot_product_attention(folded, keys, values, attn_mask=self._mask)
-        return out.unflatten(2, (group, self._width)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+        unfolded: Tensor = out.unflatten(2, (group, self._width))
+        return unfolded.permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
 class RecomputingSession:
     """Slow session for any Hugging Face causal LM: every append runs the whole rows again."""
 
-    def __init__(self, model: nn.Module, *, rows: int, capacity: int) -> None:
+    def __init__(self, model: CausalLM, *, rows: int, capacity: int) -> None:
         self.rows: list[list[int]] = [[] for _ in range(rows)]
         self._model, self._capacity = model, capacity
 
@@ -205,4 +207,5 @@ class RecomputingSession:
         self.rows = [list(self.rows[source]) for source in sources]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return self._model.get_output_embeddings()(hidden)  # type: ignore[operator,no-any-return]
+        logits: Tensor = self._model.get_output_embeddings()(hidden)
+        return logits

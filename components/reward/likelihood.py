@@ -1,6 +1,6 @@
-"""Likelihood of the reference as a reward (DESIGN 1, row 5). Takes mean log-probabilities of a frozen scorer; gives rewards.
+"""Likelihood of the reference as reward (DESIGN 1, row 5). Takes a frozen scorer's mean log-probabilities; gives it.
 
-The scorer reads the question and the tool responses, never the calls: a query that contains the answer earns nothing by it.
+The scorer reads the question and the tool responses, never the calls: a query with the answer earns nothing by it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reward as named parts (DESIGN 3.4). Takes a finished trajectory; gives parts, and their weighted total. Calls no model.
+"""Reward as named parts (DESIGN 3.4). Takes a finished trajectory; gives parts and their weighted total. Runs no model.
 
 A pure function of the record: the same trajectory can be scored again under new prices.
 """
@@ -19,9 +19,9 @@ BAD_ENDS = frozenset({StopReason.MALFORMED, StopReason.TRUNCATED, StopReason.NO_
 def reward_parts(
     trajectory: Trajectory, *, units: Callable[[Cost], float], mean_logprob: float | None, settings: RewardSettings
 ) -> dict[str, float]:
-    """Unweighted parts: likelihood (absent when not scored), correct (absent when unjudged), cost in units, malformed.
+    """Unweighted parts: likelihood (if scored), correct (if judged), cost in units, malformed.
 
-    A trajectory with an errored call earns neither likelihood nor correctness: an error is no way to think (science.md 3).
+    A trajectory with an errored call earns no likelihood and is not correct: errors are no way to think (science.md 3).
     """
     errored = any(result.is_error for transition in trajectory.transitions for result in transition.results)
     parts = {"cost": units(trajectory.outcome.cost), "malformed": float(trajectory.outcome.stop_reason in BAD_ENDS)}

@@ -1,4 +1,4 @@
-"""Weights of the reward parts. Takes params.yaml's `reward` section; gives a frozen, validated object. Computes nothing."""
+"""Weights of the reward parts. Takes params.yaml's section `reward`; gives frozen settings. Computes nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RewardSettings(BaseModel):
-    """reward = likelihood_weight * likelihood + correct_weight * correct - price * cost - malformed_weight * malformed."""
+    """likelihood_weight * likelihood + correct_weight * correct - price * cost - malformed_weight * malformed"""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

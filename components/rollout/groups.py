@@ -1,7 +1,7 @@
 """All-actions groups: at the root of every problem each decision is forced, and the preferred tool is sampled K times.
 
-Takes a policy, problems and a frozen scorer; gives scored groups. Forcing every decision means that an action never tried
-cannot vanish from training (learning.md 5.3 stage 2a). Trains nothing.
+Takes a policy, problems and a frozen scorer; gives scored groups. Forcing every decision means that an action never
+tried cannot vanish from training (learning.md 5.3 stage 2a). Trains nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,17 @@ ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequ
 
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
-    """How many siblings and how they are sampled."""
+    """What a step collects."""
 
-    samples: int = 4
-    temperature: float = 1.0
+    families: tuple[str, ...]
+    """Families of the problems, taken in turn."""
+    batch: int
+    """Problems a step."""
+    samples: int
+    """Siblings of the preferred tool."""
+    temperature: float
+    price_warmup_steps: int
+    """Steps over which lambda rises from 0 to its value."""
 
 
 def collect_groups(
@@ -139,3 +146,32 @@ def batch_problems(
         random.Random(child_seed(seed, family, turn // len(pool))).shuffle(order)
         chosen.append(pool[order[turn % len(pool)]])
     return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Collects the groups of a step; everything it needs but the step's number."""
+
+    policy: Policy
+    toolbox: Toolbox
+    problems: tuple[Problem, ...]
+    score_reference: ScoreReference
+    units: Callable[[Cost], float]
+    reward: RewardSettings
+    settings: GroupSettings
+    seed: int
+
+    def __call__(self, step: int) -> tuple[Group, ...]:
+        """Groups under the policy's present weights; the same step, weights and tools give the same groups."""
+        settings = self.settings
+        warm = min(1.0, (step + 1) / (settings.price_warmup_steps + 1))
+        return collect_groups(
+            self.policy,
+            batch_problems(self.problems, settings.families, settings.batch, seed=self.seed, step=step),
+            self.toolbox,
+            score_reference=self.score_reference,
+            units=self.units,
+            reward=self.reward.model_copy(update={"price": self.reward.price * warm}),
+            settings=settings,
+            seed=child_seed(self.seed, "rollout", step),
+        )

@@ -1,4 +1,4 @@
-"""Rollouts: problems played to the end by a policy with tools. Takes a policy, problems and a toolbox; gives trajectories.
+"""Rollouts: problems played to the end by a policy with tools. Takes policy, problems and toolbox; gives trajectories.
 
 All problems of a batch take their turns together: one `generate` for every open state, one pool for their tool calls.
 It scores answers with the checker and computes no reward.
@@ -54,7 +54,7 @@ def rollout(
 ) -> tuple[Trajectory, ...]:
     """One trajectory a problem, in order. The same problem may occur several times: each occurrence has its own seed.
 
-    `force`: decisions of the first turns, for all problems (("search",)) or one tuple a problem; afterwards it acts freely.
+    `force`: decisions of the first turns, for all problems (("search",)) or one tuple a problem; then it acts freely.
     `on_batch` is told how many problems are done.
     """
     forces = [tuple(force)] * len(problems) if not force or isinstance(force[0], str) else [tuple(f) for f in force]

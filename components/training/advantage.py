@@ -1,6 +1,6 @@
 """From rewards to what is learnt. Takes scored groups; gives values of decisions, targets and advantages. No model.
 
-Never divides by a group's standard deviation: with a cost in the reward that collapses to never calling (learning.md 0.2).
+Never divides by a group's standard deviation: with a cost in the reward that collapses to no calls (learning.md 0.2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def decision_values(group: Group) -> dict[str, float]:
 
 
 def decision_target(values: Mapping[str, float], temperature: float) -> dict[str, float]:
-    """softmax(Q / tau): the all-actions target without a prior (a clone's near-certain prior would outweigh any Q gap)."""
+    """softmax(Q / tau): the all-actions target without a prior (a clone's near-certain prior outweighs any Q gap)."""
     best = max(values.values())
     weights = {decision: math.exp((value - best) / temperature) for decision, value in values.items()}
     return {decision: weight / sum(weights.values()) for decision, weight in weights.items()}

@@ -1,7 +1,7 @@
 """Behaviour cloning from demonstrations, with the direct branch kept alive. Takes examples; trains a model in place.
 
-Cloning people who always call leaves nothing of the model's own answers (science.md 2: 35 % -> 14 %), so every batch also
-holds the base model's own direct answers, learnt given that no call opens: right or wrong, never the gold.
+Cloning people who always call leaves nothing of the model's own answers (science.md 2: 35 % -> 14 %), so every batch
+also holds the base model's own direct answers, learnt given that no call opens: right or wrong, never the gold.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
+from components.policy.model_type import CausalLM
 from components.schema.identity import child_seed
 from components.training.batches import indices
 from components.training.examples import Example
@@ -19,7 +18,7 @@ from components.training.settings import CloneSettings
 
 
 def clone(
-    model: nn.Module,
+    model: CausalLM,
     demonstrations: Sequence[Example],
     direct: Sequence[Example],
     settings: CloneSettings,

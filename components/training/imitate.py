@@ -1,4 +1,4 @@
-"""Imitation steps: the one loop behind cloning and distillation. Takes a model and a source of examples; trains in place.
+"""Imitation steps: the one loop behind cloning and distillation. Takes a model and a source of examples; trains it.
 
 Knows nothing of annotations or search: it is given, for every step, the examples of that step, so that a killed run
 continues with exactly the batches it would have seen.
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from torch import nn
-
+from components.policy.model_type import CausalLM
 from components.training.examples import Example, batches_by_tokens
 from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import MasterAdamW, freeze_lower
@@ -20,7 +19,7 @@ Report = Callable[[int, Mapping[str, float]], None]
 
 
 def imitate(
-    model: nn.Module,
+    model: CausalLM,
     batch_of: Callable[[int], Sequence[Example]],
     settings: TrainerSettings,
     *,
@@ -51,7 +50,7 @@ def imitate(
 
 
 def backward_imitation(
-    model: nn.Module, examples: Sequence[Example], settings: TrainerSettings, *, call_token: int
+    model: CausalLM, examples: Sequence[Example], settings: TrainerSettings, *, call_token: int
 ) -> dict[str, float]:
     """Accumulate the gradient of the weighted losses over the whole step; the losses come back by name."""
     counts = denominators(examples)

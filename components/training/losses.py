@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from components.policy.model_type import CausalLM
 from components.training.examples import Example
 
 LEAST = 1e-6
@@ -36,21 +37,21 @@ def denominators(examples: Sequence[Example]) -> Denominators:
     )
 
 
-def hidden_states(model: nn.Module, sequences: Sequence[Sequence[int]]) -> Tensor:
+def hidden_states(model: CausalLM, sequences: Sequence[Sequence[int]]) -> Tensor:
     """[N, T, hidden] of right-padded sequences (causal attention never looks at the padding)."""
     width = max(len(ids) for ids in sequences)
     ids_NT = torch.zeros((len(sequences), width), dtype=torch.long)
     for row, ids in enumerate(sequences):
         ids_NT[row, : len(ids)] = torch.tensor(ids)
-    output: Tensor = model.model(input_ids=ids_NT, use_cache=False).last_hidden_state  # type: ignore[operator,union-attr]
+    output: Tensor = model.model(input_ids=ids_NT, use_cache=False).last_hidden_state
     return output
 
 
-def logits_before(model: nn.Module, hidden: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
+def logits_before(model: CausalLM, hidden: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
     """fp32 logits [P, vocabulary] that predict the token at each (row, position)."""
     rows = torch.tensor([row for row, _ in places])
     positions = torch.tensor([position - 1 for _, position in places])
-    logits: Tensor = model.get_output_embeddings()(hidden[rows, positions])  # type: ignore[operator]
+    logits: Tensor = model.get_output_embeddings()(hidden[rows, positions])
     return logits.float()
 
 
@@ -66,7 +67,7 @@ class StepLosses:
 
 
 def imitation_losses(
-    model: nn.Module, examples: Sequence[Example], counts: Denominators, *, call_token: int
+    model: CausalLM, examples: Sequence[Example], counts: Denominators, *, call_token: int
 ) -> StepLosses:
     """Negative log-likelihoods of the marked targets. `call_token` is the first token of every call's opening.
 
@@ -117,12 +118,12 @@ def _without_calls(
 
 
 def decision_log_probs(
-    model: nn.Module, contexts: Sequence[Sequence[int]], opening: Sequence[int], names: Sequence[Sequence[int]]
+    model: CausalLM, contexts: Sequence[Sequence[int]], opening: Sequence[int], names: Sequence[Sequence[int]]
 ) -> Tensor:
     """log P over (answer, tool 1, ..., tool K) at each context, exact and differentiable. [N, 1 + K]
 
-    One pass over context + opening gives every name's first token; the rest of a longer name is taken as certain, as it is
-    under the grammar once its first token is written (names differ in their first tokens).
+    One pass over context + opening gives every name's first token; the rest of a longer name is taken as certain, as it
+    is under the grammar once its first token is written (names differ in their first tokens).
 
     Raises:
         ValueError: two names share their first token.

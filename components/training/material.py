@@ -79,7 +79,7 @@ def _arguments(group: Group, encoder: Encoder) -> list[Example]:
 
 
 def _reference(group: Group, encoder: Encoder, least: float) -> list[Example]:
-    """The best branch with a useful tool response; the direct branch is never taught the gold (it would memorise it)."""
+    """The best branch with a useful response; the direct branch is never taught the gold (it would memorise it)."""
     useful = [
         (reward, trajectory)
         for trajectory, reward, likelihood in zip(group.trajectories, group.rewards, group.likelihoods, strict=True)

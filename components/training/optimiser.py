@@ -1,7 +1,7 @@
 """AdamW on fp32 master weights under a bf16 model, with checkpoints. Takes a causal LM; gives steps. Knows no loss.
 
-The upper blocks and the final norm learn; embedding, head and lower blocks stay as they are. Checkpoints are safetensors
-and JSON, written aside and renamed, so that a killed run continues from the last whole one.
+The upper blocks and the final norm learn; embedding, head and lower blocks stay as they are. Checkpoints are
+safetensors and JSON, written aside and renamed, so that a killed run continues from the last whole one.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
+
+from components.policy.model_type import CausalLM
 
 
-def freeze_lower(model: nn.Module, trained_layers: int) -> tuple[int, ...]:
+def freeze_lower(model: CausalLM, trained_layers: int) -> tuple[int, ...]:
     """Let only the last `trained_layers` blocks and the final norm learn; their indices come back."""
-    blocks = model.model.layers  # type: ignore[union-attr]
-    first = max(0, len(blocks) - trained_layers)  # type: ignore[arg-type]
+    blocks = model.model.layers
+    first = max(0, len(blocks) - trained_layers)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    for module in [*blocks[first:], model.model.norm]:  # type: ignore[union-attr,index,misc]
+    for module in [*blocks[first:], model.model.norm]:
         for parameter in module.parameters():
             parameter.requires_grad_(True)
-    return tuple(range(first, len(blocks)))  # type: ignore[arg-type]
+    return tuple(range(first, len(blocks)))
 
 
 class MasterAdamW:
     """AdamW whose state and weights are fp32 while the model computes in its own type."""
 
     def __init__(
-        self, model: nn.Module, *, learning_rate: float, warmup_steps: int, total_steps: int, max_grad_norm: float
+        self, model: CausalLM, *, learning_rate: float, warmup_steps: int, total_steps: int, max_grad_norm: float
     ) -> None:
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._masters = {name: p.detach().float().clone() for name, p in self._named.items()}

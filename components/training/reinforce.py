@@ -1,7 +1,7 @@
-"""Reinforcement learning of the composite: decisions by all actions, arguments by policy gradient, answers by likelihood.
+"""Reinforcement learning of the composite: decisions by all actions, arguments by policy gradient, answers by gold.
 
-Takes a model, scored groups and replayed demonstrations; trains in place. The gradient of the expected log-likelihood of
-the reference splits in two (DESIGN 1, row 4): through the answer's tokens, which are differentiable, and through the
+Takes a model, scored groups and replayed demonstrations; trains in place. The gradient of the expected log-likelihood
+of the reference splits in two (DESIGN 1, row 4): through the answer's tokens, which are differentiable, and through the
 decision and its arguments, which are not and are learnt from rewards. Every batch also replays the clone, with a KL on
 its answers: decision-only updates on shared weights wreck the answer turn (science.md 3b).
 Left out: importance ratios and clipping (one update a batch, so the ratio is 1).
@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from components.policy.model_type import CausalLM
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER
 from components.training.advantage import advantages, decision_target, decision_values
@@ -29,7 +30,7 @@ NORMAL_ARGUMENTS = 16.0
 """Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
 
 
-class CallRateCollapse(RuntimeError):
+class CallRateCollapse(RuntimeError):  # noqa: N818 - says what happened
     """The policy stopped calling tools; raised so that a run never ends in silence with a useless model."""
 
 
@@ -54,7 +55,7 @@ class Replay:
     clone_hidden: Tensor
 
 
-def clone_hidden(model: nn.Module, examples: Sequence[Example], *, tokens_per_pass: int) -> tuple[Replay, ...]:
+def clone_hidden(model: CausalLM, examples: Sequence[Example], *, tokens_per_pass: int) -> tuple[Replay, ...]:
     """The pool with the clone's states, computed once: the head is frozen, so they give the clone's logits for ever."""
     kept: dict[int, Tensor] = {}
     with torch.no_grad():
@@ -74,7 +75,7 @@ class Vocabulary:
 
 
 def reinforce(
-    model: nn.Module,
+    model: CausalLM,
     material_of: Callable[[int], Material],
     pool: Sequence[Replay],
     settings: ReinforceSettings,
@@ -112,7 +113,7 @@ def reinforce(
 
 
 def backward(
-    model: nn.Module,
+    model: CausalLM,
     material: Material,
     pool: Sequence[Replay],
     settings: ReinforceSettings,
@@ -128,7 +129,7 @@ def backward(
     return metrics
 
 
-def _decisions(model: nn.Module, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
+def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
     """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once."""
     order, summed = (ANSWER, *vocabulary.names), 0.0
     lengths = [len(g.context_ids) + len(vocabulary.opening) + 1 for g in groups]
@@ -145,7 +146,7 @@ def _decisions(model: nn.Module, groups: Sequence[Group], settings: ReinforceSet
 
 
 def _weighted(
-    model: nn.Module, examples: Sequence[Example], settings: ReinforceSettings, call_token: int, *, scale: float
+    model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int, *, scale: float
 ) -> float:
     """-A log pi over argument tokens, divided by a constant."""
     summed = 0.0
@@ -158,7 +159,7 @@ def _weighted(
     return summed
 
 
-def _answers(model: nn.Module, examples: Sequence[Example], settings: ReinforceSettings, call_token: int) -> float:
+def _answers(model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int) -> float:
     """Likelihood gradient: -log p(y* | s, a, r) on the reference's tokens."""
     counts, summed = denominators(examples), 0.0
     for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
@@ -169,7 +170,7 @@ def _answers(model: nn.Module, examples: Sequence[Example], settings: ReinforceS
 
 
 def _replay(
-    model: nn.Module, replays: Sequence[Replay], settings: ReinforceSettings, call_token: int
+    model: CausalLM, replays: Sequence[Replay], settings: ReinforceSettings, call_token: int
 ) -> dict[str, float]:
     """Imitation of replayed parts plus KL(clone || policy) on their answers."""
     examples = [r.example for r in replays]
@@ -187,11 +188,11 @@ def _replay(
     return sums
 
 
-def _kl(model: nn.Module, clone_states: Tensor, logits: Tensor) -> Tensor:
+def _kl(model: CausalLM, clone_states: Tensor, logits: Tensor) -> Tensor:
     """Sum over tokens of KL(clone || policy), over the whole vocabulary."""
     with torch.no_grad():
-        clone = model.get_output_embeddings()(clone_states).float()  # type: ignore[operator]
-        clone = clone.masked_fill(logits < -1e8, -1e9).log_softmax(-1)
+        known: Tensor = model.get_output_embeddings()(clone_states).float()
+        clone = known.masked_fill(logits < -1e8, -1e9).log_softmax(-1)
     return (clone.exp() * (clone - logits.log_softmax(-1))).sum()
 
 

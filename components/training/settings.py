@@ -1,4 +1,4 @@
-"""Settings of the trainers. Takes sections clone, reinforce and distil of params.yaml; gives frozen, validated objects."""
+"""Settings of the trainers. Takes sections clone, reinforce and distil of params.yaml; gives frozen settings."""
 
 from __future__ import annotations
 
@@ -76,4 +76,4 @@ class DistilSettings(TrainerSettings):
     steps: int = Field(default=12, ge=1)
     batch: int = Field(default=14, ge=1)
     search_share: float = Field(default=0.7, ge=0, le=1)
-    """Share of search trajectories among the examples; the rest are rollouts the policy already solves."""
+    """Share of search trajectories in a batch; the rest is replayed demonstrations and direct answers."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 
-from components.policy.propose import make_propose
-
 from components.environment.step import step_many
+from components.policy.propose import make_propose
 from components.records.atomic import write_json
 from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest

@@ -1,0 +1,43 @@
+"""Distillation of search into the policy. Takes searched, demonstrated and direct examples; trains in place.
+
+Search found answers that the policy alone misses; imitating its cheapest correct paths makes them the policy's own,
+while replayed demonstrations and direct answers keep everything else where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.policy.model_type import CausalLM
+from components.schema.identity import child_seed
+from components.training.batches import indices, replay_indices
+from components.training.examples import Example
+from components.training.imitate import Report, imitate
+from components.training.settings import DistilSettings
+
+
+def distil(
+    model: CausalLM,
+    searched: Sequence[Example],
+    kept: Sequence[Example],
+    direct: Sequence[Example],
+    settings: DistilSettings,
+    *,
+    call_token: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    report: Report = lambda step, metrics: None,
+) -> None:
+    """Imitate: `settings.search_share` of every batch from `searched`, the rest replayed. Without any, replay only."""
+    from_search = round(settings.batch * settings.search_share) if searched else 0
+    seeds = child_seed(seed, "searched"), child_seed(seed, "replay")
+
+    def batch_of(step: int) -> list[Example]:
+        chosen = (
+            [searched[i] for i in indices(len(searched), from_search, seed=seeds[0], step=step)] if searched else []
+        )
+        rest = replay_indices(len(kept), len(direct), settings.batch - from_search, seed=seeds[1], step=step)
+        return chosen + [[*kept, *direct][i] for i in rest]
+
+    imitate(model, batch_of, settings, call_token=call_token, checkpoint=checkpoint, report=report)

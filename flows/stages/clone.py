@@ -1,0 +1,39 @@
+"""Stage `clone`: behaviour cloning. Takes the base model and curated demonstrations; gives data/models/clone."""
+
+from __future__ import annotations
+
+from components.policy.load import load_policy
+from components.records.jsonl import read_records
+from components.records.manifest import verify_manifest
+from components.schema.trajectory import Trajectory
+from components.training.clone import clone
+from components.training.examples import Teach
+from flows.shared.stage import stage_run
+from flows.shared.training import open_encoder, reporter, save_trained, train_problems
+
+STAGE = "clone"
+DIRECT = Teach(decisions=False, arguments=frozenset())
+"""The direct branch is learnt given that it is taken; whether to take it is not its business."""
+
+
+def main() -> None:
+    """Clone."""
+    with stage_run(STAGE) as run:
+        verify_manifest(run.paths.model("base"))
+        policy = load_policy(run.paths.model("base"), run.params.policy, policy_id=STAGE)
+        encoder, problems = open_encoder(policy), train_problems(run)
+        clone(
+            policy.model,
+            encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems),
+            encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
+            run.params.clone,
+            call_token=policy.chat.call_opening[0],
+            seed=run.seed,
+            checkpoint=run.work / "checkpoint",
+            report=reporter(run, run.params.clone.steps),
+        )
+        save_trained(run, policy, "clone")
+
+
+if __name__ == "__main__":
+    main()

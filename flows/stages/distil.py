@@ -1,0 +1,58 @@
+"""Stage `distil`: what search found becomes the policy's own. Takes the reinforced model; gives data/models/final."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from components.policy.load import load_policy
+from components.records.jsonl import read_records
+from components.records.manifest import verify_manifest
+from components.schema.trajectory import Trajectory
+from components.search.store import read_nodes
+from components.tools.prices import PriceSheet
+from components.training.distil import distil
+from components.training.distil_data import distil_material
+from components.training.examples import Teach
+from flows.shared.stage import StageRun, stage_run
+from flows.shared.training import open_encoder, reporter, save_trained, train_problems
+
+STAGE = "distil"
+KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
+"""Kept from demonstrations: not their queries, which reinforcement has replaced."""
+DIRECT = Teach(decisions=False, arguments=frozenset())
+
+
+def main() -> None:
+    """Distil."""
+    with stage_run(STAGE) as run:
+        verify_manifest(run.paths.model("reinforced"))
+        policy = load_policy(run.paths.model("reinforced"), run.params.policy, policy_id=STAGE)
+        encoder, problems = open_encoder(policy), train_problems(run)
+        distil(
+            policy.model,
+            encoder.pool(_searched(run), problems),
+            encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
+            encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
+            run.params.distil,
+            call_token=policy.chat.call_opening[0],
+            seed=run.seed,
+            checkpoint=run.work / "checkpoint",
+            report=reporter(run, run.params.distil.steps),
+        )
+        save_trained(run, policy, "final")
+
+
+def _searched(run: StageRun) -> tuple[Trajectory, ...]:
+    return distil_material(
+        read_records(run.paths.selfplay_trajectories, Trajectory),
+        map(asdict, read_nodes(run.paths.selfplay_nodes)),
+        (),
+        units=PriceSheet(run.params.prices).units,
+        search_share=1.0,
+        min_visits=run.params.selfplay.min_visits,
+        seed=run.seed,
+    )
+
+
+if __name__ == "__main__":
+    main()

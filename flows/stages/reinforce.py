@@ -1,0 +1,96 @@
+"""Stage `reinforce`: RL of the composite under the deployment's tools. Takes the clone; gives models/reinforced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from components.policy.direct import make_score_reference
+from components.records.jsonl import read_records
+from components.records.manifest import verify_manifest
+from components.rollout.groups import Collector, GroupSettings
+from components.schema.problem import Problem
+from components.schema.trajectory import Trajectory
+from components.training.batches import replay_indices
+from components.training.examples import Example, Teach
+from components.training.material import Encoder, material
+from components.training.reinforce import Material, Vocabulary, clone_hidden, reinforce
+from flows.shared.acting import Actor, open_actor
+from flows.shared.stage import StageRun, stage_run
+from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
+
+STAGE = "reinforce"
+KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
+"""Replayed from demonstrations: not the choice at the root nor the queries, which are what RL is to change."""
+DIRECT = Teach(decisions=False, arguments=frozenset())
+"""Replayed from the base model's own answers: the direct branch, given that it is taken."""
+
+
+def main() -> None:
+    """Reinforce."""
+    with stage_run(STAGE) as run:
+        clone = run.paths.model("clone")
+        verify_manifest(clone)
+        with open_actor(run.paths, run.params, clone, policy_id=STAGE) as actor:
+            _reinforce(run, actor)
+            save_trained(run, actor.policy, "reinforced")
+
+
+def _reinforce(run: StageRun, actor: Actor) -> None:
+    settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
+    encoder, problems = open_encoder(policy), train_problems(run)
+    kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
+    direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
+    reinforce(
+        policy.model,
+        _material_of(run, actor, encoder, problems, kept=kept, direct=direct),
+        clone_hidden(policy.model, [*kept, *direct], tokens_per_pass=settings.tokens_per_pass),
+        settings,
+        _vocabulary(actor),
+        refresh=policy.refresh,
+        checkpoint=run.work / "checkpoint",
+        report=reporter(run, settings.steps, also=log.add),
+    )
+    log.write(run.paths.reinforce_steps)
+
+
+def _vocabulary(actor: Actor) -> Vocabulary:
+    chat = actor.policy.chat
+    return Vocabulary(chat.call_opening, {spec.name: chat.encode(spec.name) for spec in actor.toolbox.specs()})
+
+
+def _material_of(
+    run: StageRun,
+    actor: Actor,
+    encoder: Encoder,
+    problems: Mapping[str, Problem],
+    *,
+    kept: Sequence[Example],
+    direct: Sequence[Example],
+) -> Callable[[int], Material]:
+    settings = run.params.reinforce
+    collect = Collector(
+        policy=actor.policy,
+        toolbox=actor.toolbox,
+        problems=tuple(problems.values()),
+        score_reference=make_score_reference(run.paths.model("base"), run.params.policy),
+        units=actor.prices.units,
+        reward=run.params.reward,
+        settings=GroupSettings(
+            families=settings.families,
+            batch=settings.batch,
+            samples=settings.samples,
+            temperature=settings.temperature,
+            price_warmup_steps=settings.price_warmup_steps,
+        ),
+        seed=run.seed,
+    )
+
+    def material_of(step: int) -> Material:
+        replay = replay_indices(len(kept), len(direct), settings.replay_batch, seed=run.seed, step=step)
+        return material(collect(step), replay, encoder, settings)
+
+    return material_of
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from components.schema.cost import NO_COST, Cost
 from components.schema.identity import stable_hash
 from components.schema.message import Message, ToolCall, ToolResult
 from components.schema.problem import Problem
-from components.schema.trajectory import Action, Outcome, State, StopReason, Trajectory, Transition
+from components.schema.trajectory import ANSWER, Action, Outcome, State, StopReason, Trajectory, Transition
 from components.tools.spec import ToolCaller
 
 
@@ -72,7 +72,8 @@ def finish(
 ) -> Trajectory:
     """The finished record; a trajectory that was stopped from outside ends OUT_OF_BUDGET."""
     stop = stop_reason(state.problem, transitions)
-    answer = transitions[-1].action.message.content.strip() if stop is StopReason.ANSWERED else None
+    said = stop in (StopReason.ANSWERED, StopReason.TRUNCATED) and transitions[-1].action.decision == ANSWER
+    answer = transitions[-1].action.message.content.strip() if said else None
     outcome = Outcome(stop_reason=stop, answer=answer, success=success, cost=state.spent)
     return Trajectory(
         trajectory_id=_identity(state.problem, transitions, policy_id=policy_id, seed=seed, forced=forced),

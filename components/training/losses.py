@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.policy.model_type import CausalLM
 from components.training.examples import Example
+from components.training.forward import hidden_states
 
 LEAST = 1e-6
 """Floor inside log(1 - P): keeps the decision loss finite."""
@@ -35,16 +36,6 @@ def denominators(examples: Sequence[Example]) -> Denominators:
         arguments=max(1, sum(len(e.arguments) for e in examples)),
         answers=max(1, sum(len(e.answers) for e in examples)),
     )
-
-
-def hidden_states(model: CausalLM, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """[N, T, hidden] of right-padded sequences (causal attention never looks at the padding)."""
-    width = max(len(ids) for ids in sequences)
-    ids_NT = torch.zeros((len(sequences), width), dtype=torch.long)
-    for row, ids in enumerate(sequences):
-        ids_NT[row, : len(ids)] = torch.tensor(ids)
-    output: Tensor = model.model(input_ids=ids_NT, use_cache=False).last_hidden_state
-    return output
 
 
 def logits_before(model: CausalLM, hidden: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:

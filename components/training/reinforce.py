@@ -21,8 +21,9 @@ from components.schema.group import Group
 from components.schema.trajectory import ANSWER
 from components.training.advantage import advantages, decision_target, decision_values
 from components.training.examples import Example, batches_by_tokens
+from components.training.forward import hidden_states
 from components.training.imitate import Report
-from components.training.losses import decision_log_probs, denominators, hidden_states, imitation_losses
+from components.training.losses import decision_log_probs, denominators, imitation_losses
 from components.training.optimiser import MasterAdamW, freeze_lower
 from components.training.settings import ReinforceSettings
 

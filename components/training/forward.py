@@ -1,0 +1,119 @@
+"""Hidden states to learn from. Takes a causal LM and token sequences; gives [N, T, hidden], differentiable.
+
+For the Llama family the blocks run over flat tokens (padding only inside attention) with a hand-written RMSNorm gradient;
+the blocks below the first one that learns keep no graph. Any other model runs its own forward, which is also what the
+tests compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from components.policy.llama import rotate, supports
+
+
+def hidden_states(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """[N, T, hidden] of right-padded sequences, after the final norm (causal attention never looks at the padding)."""
+    if supports(model.config):
+        return _llama(model, sequences)
+    width = max(len(ids) for ids in sequences)
+    ids_NT = torch.zeros((len(sequences), width), dtype=torch.long)
+    for row, ids in enumerate(sequences):
+        ids_NT[row, : len(ids)] = torch.tensor(ids)
+    output: Tensor = model.model(input_ids=ids_NT, use_cache=False).last_hidden_state
+    return output
+
+
+class _RMSNorm(torch.autograd.Function):
+    """x / rms(x) * gain (Zhang & Sennrich 2019) with its gradient in few passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        normed = x * inverse.to(x.dtype)
+        ctx.save_for_backward(normed, gain, inverse)
+        return normed * gain
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        normed, gain, inverse = ctx.saved_tensors
+        (grad,) = grads
+        through = grad * gain
+        along = torch.linalg.vecdot(through, normed).unsqueeze(-1).div_(normed.shape[-1])
+        grad_x = torch.addcmul(through, normed, along, value=-1).mul_(inverse.to(grad.dtype))
+        grad_gain = torch.einsum("nh,nh->h", grad, normed) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_gain, None
+
+
+class _Batch:
+    """Where each token of a ragged batch lies."""
+
+    def __init__(self, config: Any, sequences: Sequence[Sequence[int]], like: Tensor) -> None:
+        lengths = [len(ids) for ids in sequences]
+        self.rows, self.width = len(lengths), max(lengths)
+        grid = torch.arange(self.width)[None, :] < torch.tensor(lengths)[:, None]
+        self.cells = grid.flatten().nonzero().squeeze(1)
+        self.ids = torch.tensor([token for ids in sequences for token in ids])
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.kv_heads, self.group = config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads
+        self.cos, self.sin = self._angles(config, like)
+        above = torch.ones(self.width, self.width, dtype=torch.bool).triu(1)
+        mask = torch.zeros(self.width, self.width, dtype=like.dtype).masked_fill_(above, float("-inf"))
+        self.mask = mask.repeat(self.group, 1)
+
+    def _angles(self, config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+        theta = float((config.rope_parameters or {}).get("rope_theta", 10000.0))
+        inverse = theta ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
+        angles = torch.outer((self.cells % self.width).float(), inverse)
+        cos = torch.cat([angles.cos(), angles.cos()], -1).unsqueeze(1)
+        return cos.to(like.dtype), torch.cat([-angles.sin(), angles.sin()], -1).unsqueeze(1).to(like.dtype)
+
+    def pad(self, flat: Tensor) -> Tensor:
+        """[tokens, ...] -> [rows, width, ...]"""
+        if len(self.cells) == self.rows * self.width:
+            return flat.unflatten(0, (self.rows, self.width))
+        padded = flat.new_zeros((self.rows * self.width, *flat.shape[1:]))
+        return padded.index_copy(0, self.cells, flat).unflatten(0, (self.rows, self.width))
+
+    def flat(self, padded: Tensor) -> Tensor:
+        """[rows, width, ...] -> [tokens, ...]"""
+        joined = padded.flatten(0, 1)
+        return joined if len(self.cells) == len(joined) else joined.index_select(0, self.cells)
+
+
+def _llama(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
+    inner, eps = model.model, model.config.rms_norm_eps
+    batch = _Batch(model.config, sequences, inner.embed_tokens.weight)
+    x = F.embedding(batch.ids, inner.embed_tokens.weight)
+    for block in inner.layers:
+        x = _block(block, x, batch, eps)
+    normed: Tensor = _RMSNorm.apply(x, inner.norm.weight, eps)
+    return batch.pad(normed)
+
+
+def _block(block: Any, x: Tensor, batch: _Batch, eps: float) -> Tensor:
+    attention, mlp = block.self_attn, block.mlp
+    normed: Tensor = _RMSNorm.apply(x, block.input_layernorm.weight, eps)
+    q, k, v = (
+        p(normed).unflatten(-1, (-1, batch.head_dim)) for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    mixed = _attend(rotate(q, batch.cos, batch.sin), rotate(k, batch.cos, batch.sin), v, batch)
+    x = x + attention.o_proj(mixed)
+    normed = _RMSNorm.apply(x, block.post_attention_layernorm.weight, eps)
+    output: Tensor = x + mlp.down_proj(F.silu(mlp.gate_proj(normed)) * mlp.up_proj(normed))
+    return output
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, batch: _Batch) -> Tensor:
+    """Causal grouped-query attention; the heads of a group are folded into the query length."""
+    folded = batch.pad(q).unflatten(2, (batch.kv_heads, batch.group)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    keys, values = batch.pad(k).permute(0, 2, 3, 1), batch.pad(v).transpose(1, 2)
+    scores = torch.matmul(folded * batch.head_dim**-0.5, keys) + batch.mask
+    mixed = torch.matmul(scores.softmax(-1), values).unflatten(2, (batch.group, batch.width))
+    return batch.flat(mixed.permute(0, 3, 1, 2, 4).flatten(2, 4))

@@ -1,4 +1,4 @@
-"""Which facts are asked about, where they stand in the Factbook and how people name them. A table; it reads no files."""
+"""Which facts are asked about, where they stand in the Factbook, how people name them. A table; reads no files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Labelled decoy pages that contradict facts. Takes facts and a seed; gives passages and the facts they mislead about.
 
-A decoy is a joke, an outdated almanac or hearsay: its title says so, its text is dense with the words people search for,
-so that it ranks high under any engine. The wrong values are true of other countries. Written by our own templates."""
+A decoy is a joke, an outdated almanac or hearsay: its title says so, its text is dense with the words people search
+for, so that it ranks high under any engine. The wrong values are true of other countries; the templates are our own."""
 
 from __future__ import annotations
 

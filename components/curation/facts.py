@@ -4,14 +4,17 @@ It asks no questions: see the `family_*` modules."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from components.curation.attributes import ATTRIBUTES, BY_NAME, Attribute, FactKind
 from components.curation.factbook import Country
 from components.curation.passages import field_opening
 from components.curation.readings import Reading, read_answer
+from components.records.codec import from_json
 from components.reward.text import plain_words
 from components.tools.search_index import Passage
 
@@ -70,6 +73,11 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def read_facts(path: Path) -> tuple[Fact, ...]:
+    """The fact table that the stage `corpus` wrote."""
+    return tuple(from_json(Fact, row) for row in json.loads(path.read_text(encoding="utf-8")))
+
+
 def make_facts(countries: Sequence[Country], passages: Sequence[Passage]) -> tuple[Fact, ...]:
     """All clean facts, country by country."""
     by_code: Mapping[str, list[Passage]] = _passages_by_code(passages)
@@ -83,7 +91,8 @@ def make_facts(countries: Sequence[Country], passages: Sequence[Passage]) -> tup
 
 
 def _has_people(country: Country) -> bool:
-    return country.value("People and Society", "Population", "total") is not None
+    total = country.value("People and Society", "Population", "total")
+    return total is not None and total[0].isdigit() and total[0] != "0"
 
 
 def _passages_by_code(passages: Sequence[Passage]) -> Mapping[str, list[Passage]]:

@@ -1,7 +1,7 @@
 """Families `fact`, `number` and `decoy`: one look-up. Takes facts; gives problems.
 
-`fact` has short text answers, of which the base model knows some; `number` has figures it rarely knows; `decoy` asks for
-either where a decoy page ranks high. Knownness is measured later (`knownness.py`), never assumed here."""
+`fact` has short text answers, of which the base model knows some; `number` has figures it rarely knows; `decoy` asks
+for either where a decoy page ranks high. Knownness is measured later (`knownness.py`), never assumed here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Family `two_hop`: a search that feeds a search. Takes facts; gives problems.
 
-The country is named by something only it has (`the country whose capital is N'Djamena`), and a fact about it is asked."""
+The country is named by something only it has (`the country whose capital is N'Djamena`); a fact about it is asked."""
 
 from __future__ import annotations
 

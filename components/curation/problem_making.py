@@ -75,7 +75,7 @@ def as_problem(question: Question, *, split: Split) -> Problem:
 def phrased(
     everywhere: Sequence[str], in_test: Sequence[str], *, split: Split, count: int, key: Sequence[str | int]
 ) -> tuple[tuple[int, str], ...]:
-    """`count` different phrasings with their numbers, drawn by `key`; those for the test split only come there alone."""
+    """`count` different phrasings with their numbers, drawn by `key`; `in_test` ones in the test split alone."""
     known = tuple(enumerate((*everywhere, *in_test)))
     allowed = known if split == "test" else known[: len(everywhere)]
     return tuple(random.Random(child_seed(0, "phrasing", *key)).sample(allowed, min(count, len(allowed))))
@@ -98,7 +98,7 @@ def fact_checker(fact: Fact) -> CheckerSpec:
         return CheckerSpec("number", {"value": fact.value, "relative_tolerance": tolerance})
     rivals = (*BY_NAME[fact.attribute].rivals, *((fact.decoy_answer,) if fact.decoy_answer else ()))
     good = (fact.answer, *fact.aliases)
-    wrong = [rival for rival in rivals if not any(contains_words(span, rival) for span in good)]
+    wrong = [rival for rival in rivals if not any(contains_words(span, rival) for span in (fact.sentence(), *good))]
     return CheckerSpec("phrase", {"rivals": wrong} if wrong else {})
 
 

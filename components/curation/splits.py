@@ -1,6 +1,6 @@
 """Splits and samples that stay put when rows are added. Takes groups and hashes; gives splits and subsets.
 
-A problem's place depends on its own content alone, never on its neighbours, so more rows move nothing between splits."""
+A problem's place depends on its own content alone, never on its neighbours: more rows move nothing between splits."""
 
 from __future__ import annotations
 

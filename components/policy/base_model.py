@@ -9,6 +9,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from components.policy.load import DTYPES, save_model
@@ -59,6 +60,6 @@ def _from_source(source: str, settings: PolicySettings) -> tuple[CausalLM, Any]:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[settings.dtype], trust_remote_code=False)
         return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadBaseModel(f"base.source {source!r} cannot be loaded: {reason}") from error

@@ -29,6 +29,15 @@ from flows.shared.process import Groups, alone
 from flows.shared.promotion_tasks import promote_payload
 
 ARTIFACT_SECONDS = 5.0
+CHATTER = (
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config",
+    "Use `dvc push`",
+    "Updating lock file",
+)
+"""How lines of DVC begin that tell a person nothing here."""
 Outcome = Literal["ran", "restored", "unchanged"]
 
 
@@ -107,7 +116,7 @@ class _Teller:
         """True for an ordinary line."""
         told = stage_progress.parse(line)
         if told is None:
-            if line:
+            if line and not line.strip().startswith(CHATTER):
                 self._display.line(line)
                 self._log.info(line)
             return True

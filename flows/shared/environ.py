@@ -1,12 +1,13 @@
-"""Settings that Prefect, MLflow and DVC read from the environment; call `prepare` before importing any of them.
+"""Settings that Prefect, MLflow and DVC read from the environment.
 
-Takes the project's paths; gives nothing, but fills in variables that are not set (what a person exported wins). Does
-not import those libraries and does not start servers.
+Importing this module fills in the general ones; the package `flows` does so before it imports any of those libraries.
+`prepare` adds what depends on the project. What a person exported wins. Does not import those libraries and starts nothing.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from flows.shared.paths import Paths
 
@@ -20,12 +21,13 @@ QUIET = {
     # no pickle: results are JSON, models are safetensors
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    # stages print their own progress; Prefect's copy of their lines goes to its server only
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    # stages print their own progress and `qanat` tells faults: Prefect's copy of both goes to its server only
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
     "PREFECT_CLI_PROMPT": "false",
     "PYTHONUNBUFFERED": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
@@ -37,7 +39,14 @@ def tracking_uri(paths: Paths) -> str:
 
 
 def prepare(paths: Paths) -> None:
-    """Fill in the variables above, and the homes of the two servers below `.qanat/`."""
+    """Fill in the homes of the two servers, below `.qanat/`."""
     homes = {"PREFECT_HOME": str(paths.prefect_home), "MLFLOW_TRACKING_URI": tracking_uri(paths)}
-    for name, value in {**QUIET, **homes}.items():
+    _fill_in(homes)
+
+
+def _fill_in(values: Mapping[str, str]) -> None:
+    for name, value in values.items():
         os.environ.setdefault(name, value)
+
+
+_fill_in(QUIET)

@@ -41,7 +41,8 @@ def stage_names(root: Path) -> tuple[str, ...]:
         for stage in repo.index.graph:
             graph.add_node(stage.addressing)
             # DVC's edges go from a stage to what it depends on
-            graph.add_edges_from((needed.addressing, stage.addressing) for needed in repo.index.graph.successors(stage))
+            needed = repo.index.graph.successors(stage)
+            graph.add_edges_from((upstream.addressing, stage.addressing) for upstream in needed)
         listed = [stage.addressing for stage in repo.index.stages]
         runnable = {stage.addressing for stage in repo.index.stages if stage.cmd}
     order = networkx.lexicographical_topological_sort(graph, key=listed.index)

@@ -1,5 +1,5 @@
 """A Prefect server for the time of a run. Takes the project's paths; gives the URL of an API. Never uses the ephemeral
-API, which loses records of task runs. Does not import Prefect.
+API, which loses records of task runs. Imports Prefect only if a flow has.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from flows.shared.paths import Paths
 from flows.shared.process import Groups
 
 START_SECONDS = 120.0
+DELIVER_SECONDS = 10.0
 
 
 class ServerFailed(UserFault):
@@ -28,7 +29,7 @@ class ServerFailed(UserFault):
 
 @contextlib.contextmanager
 def api(paths: Paths, groups: Groups) -> Iterator[str]:
-    """The URL of a running server: the one PREFECT_API_URL names, else one started on loopback and stopped at the end.."""
+    """The URL of a running server: the one PREFECT_API_URL names, else one on loopback, stopped at the end."""
     running = os.environ.get("PREFECT_API_URL")
     if running and is_healthy(running):
         yield running
@@ -38,6 +39,7 @@ def api(paths: Paths, groups: Groups) -> Iterator[str]:
     try:
         yield url
     finally:
+        _deliver()
         os.environ.pop("PREFECT_API_URL", None)
         groups.stop(process)
 
@@ -70,6 +72,16 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def _deliver() -> None:
+    """Send what Prefect still holds: at exit it would retry for a minute against a server that is gone."""
+    if "prefect" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        EventsWorker.drain_all(timeout=DELIVER_SECONDS)
+        APILogWorker.drain_all(timeout=DELIVER_SECONDS)
 
 
 def _wait(process: subprocess.Popen[str], url: str, log: Path) -> None:

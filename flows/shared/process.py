@@ -74,7 +74,7 @@ class Groups:
 
 @contextlib.contextmanager
 def alone(record: Path) -> Iterator[Groups]:
-    """Groups kept in `record`, once it is sure that nobody else uses that record and nothing of a killed run is left.."""
+    """Groups kept in `record`, once nobody else uses that record and nothing of a killed run is left."""
     record.parent.mkdir(parents=True, exist_ok=True)
     with record.with_suffix(".lock").open("w", encoding="utf-8") as lock:
         try:
@@ -123,7 +123,7 @@ def _members(pgid: int, started: float) -> list[psutil.Process]:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This environment, with this interpreter's folder first on PATH (stages are `python -m ...`) and `extra` on top.."""
+    """This environment, this interpreter's folder first on PATH (stages are `python -m ...`), `extra` on top."""
     here = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     first = path if path.split(os.pathsep)[0] == here else f"{here}{os.pathsep}{path}"

@@ -15,7 +15,6 @@ from prefect.runtime import flow_run
 
 from components.schema.report import GateResult, PromotionDecision
 from flows.shared import promotion
-from flows.shared.champion import evaluate_champion
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
@@ -33,6 +32,8 @@ def gate(paths: Paths, registry: Registry, settings: RegistrySettings, version: 
     """The verdict over the version."""
 
     def play(folder: Path, digest: str, problem_ids: Collection[str]) -> Path:
+        from flows.shared.champion import evaluate_champion  # imports torch: only where a champion must be played
+
         return evaluate_champion(paths, folder, digest, problem_ids)
 
     thresholds = load_params(paths).gate

@@ -60,18 +60,23 @@ THIRD = "from pathlib import Path\nPath('data/third.txt').write_text(Path('data/
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a real server on loopback; flows of this process use it."""
     paths = Paths(tmp_path_factory.mktemp("prefect"))
+    paths.prefect_home.mkdir(parents=True)
     environ.prepare(paths)
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    with alone(paths.serving) as groups, prefect_server.api(paths, groups) as url:
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    with alone(paths.serving) as groups:
-        process, url = prefect_server.start(paths, groups, port=prefect_server.free_port())
         with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: paths.prefect_home}):
             yield url
-        groups.stop(process)
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for all tests: making its tables takes seconds."""
+    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A git repository with a DAG of three stages; the second one uses the frame and can be paused."""
     files = {"dvc.yaml": DAG, "params.yaml": "profile: demo\nseed: 0\n", "data/source.txt": "water\n"}
     scripts = {"stages/first.py": FIRST, "stages/second.py": SECOND, "stages/third.py": THIRD}
@@ -79,7 +84,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for name, value in own_environment(tmp_path).items():
+    for name, value in own_environment(mlflow_store).items():
         monkeypatch.setenv(name, value)
     for command in (
         ["git", "init", "-q"],
@@ -91,15 +96,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return Paths(tmp_path)
 
 
-def own_environment(root: Path) -> dict[str, str]:
-    """Variables under which a process works in `root` with this repository's code and nobody else's stores."""
+def own_environment(store: Path) -> dict[str, str]:
+    """Variables under which a process works with this repository's code, an own MLflow store and an own name."""
     return {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{root / '.qanat' / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
         "GIT_AUTHOR_NAME": "a",
         "GIT_AUTHOR_EMAIL": "a@example.org",
         "GIT_COMMITTER_NAME": "a",
         "GIT_COMMITTER_EMAIL": "a@example.org",
         "DVC_NO_ANALYTICS": "1",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
     }

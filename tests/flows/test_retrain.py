@@ -15,7 +15,7 @@ import pytest
 from flows.shared.paths import Paths
 
 
-def _run(project: Paths, api: str, **kwargs: object) -> subprocess.Popen[str]:
+def _run(project: Paths, api: str) -> subprocess.Popen[str]:
     program = "from flows.retrain import retrain; print(retrain('.', promote=False).outcomes)"
     env = {**os.environ, "PREFECT_API_URL": api}
     return subprocess.Popen(
@@ -68,22 +68,29 @@ def _assert_prefect_saw_the_tasks() -> None:
     raise AssertionError(f"task runs on the server: {[(run.name, run.state_name) for run in runs]}")
 
 
-def test_killed_run_continues_from_its_checkpoint_under_the_same_mlflow_run(project: Paths, prefect_api: str) -> None:
+def test_killed_run_continues_from_its_checkpoint_under_the_same_mlflow_run(
+    project: Paths, prefect_api: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from flows.retrain import retrain
+
     pause, checkpoint = project.root / "pause-at", project.work("second") / "step"
     pause.write_text("3")
     killed = _run(project, prefect_api)
     _wait_for(checkpoint, "3")
     before = json.loads((project.work("second") / "run.json").read_text())["run_id"]
+    orphan = int((project.work("second") / "lock").read_text())
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    os.kill(orphan, 0)
     pause.unlink()
-    resumed = _run(project, prefect_api)
-    output, _ = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, output
-    assert "starting at 3" in output
-    assert "'second': 'ran'" in output
+    monkeypatch.chdir(project.root)
+    resumed = retrain(str(project.root), promote=False)
+    assert resumed.outcomes == {"first": "unchanged", "second": "ran", "third": "ran"}
+    assert "starting at 3" in capfd.readouterr().out
     assert json.loads(project.run_ref("second").read_text())["mlflow_run_id"] == before
     assert not checkpoint.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(orphan, 0)
 
 
 def test_cancelled_run_leaves_no_process(project: Paths, prefect_api: str) -> None:
@@ -104,5 +111,5 @@ def test_failing_stage_is_told_with_its_own_words(
 
     monkeypatch.chdir(project.root)
     project.params.write_text("profile: demo\nseed: -1\n")
-    with pytest.raises(StageFailed, match="second: params.yaml: seed: must be a whole number >= 0, is -1"):
+    with pytest.raises(StageFailed, match=r"second: params\.yaml: seed: must be a whole number >= 0, is -1"):
         retrain(str(project.root), promote=False)

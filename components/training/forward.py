@@ -1,6 +1,6 @@
 """Hidden states to learn from. Takes a causal LM and token sequences; gives [N, T, hidden], differentiable.
 
-For the Llama family the blocks run over flat tokens (padding only inside attention) with a hand-written RMSNorm gradient;
+For the Llama family the blocks run over flat tokens (padding only inside attention) with a hand-written RMSNorm;
 the blocks below the first one that learns keep no graph. Any other model runs its own forward, which is also what the
 tests compare with.
 """

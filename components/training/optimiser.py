@@ -81,8 +81,8 @@ class MasterAdamW:
         save_file(tensors, str(aside / "optimiser.safetensors"))
         (aside / "state.json").write_text(json.dumps({"step": self.step_count, **extra}))
         old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
+        if folder.exists():  # else the old one is all that a kill has left: it stays until the new one is in place
+            shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
         os.replace(aside, folder)
         shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,46 @@
+"""The trainer's forward: the same hidden states and gradients as the Hugging Face module."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from tiny_models import tiny_llama
+
+from components.training.forward import hidden_states
+from components.training.optimiser import freeze_lower
+
+VOCABULARY = 97
+
+
+def _sequences(seed: int) -> list[tuple[int, ...]]:
+    draw = random.Random(seed)
+    return [tuple(draw.randrange(VOCABULARY) for _ in range(length)) for length in (3, 11, 1, 7)]
+
+
+@pytest.mark.parametrize("trained_layers", [1, 2, 3])
+def test_states_and_gradients_agree_with_the_module_run_one_sequence_at_a_time(trained_layers: int) -> None:
+    model = tiny_llama(2, layers=3, vocabulary=VOCABULARY, spread=0.2)
+    freeze_lower(model, trained_layers)
+    sequences, weights = _sequences(0), torch.randn(11, 64, generator=torch.Generator().manual_seed(0))
+    learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    ours = hidden_states(model, sequences)
+    loss = sum((ours[row, : len(ids)] * weights[: len(ids)]).sum() for row, ids in enumerate(sequences))
+    our_grads = torch.autograd.grad(loss, list(learnt.values()))
+
+    slow = [model.model(input_ids=torch.tensor([ids])).last_hidden_state[0] for ids in sequences]
+    for row, states in enumerate(slow):
+        assert torch.allclose(ours[row, : len(states)], states, atol=1e-4)
+    slow_loss = sum((states * weights[: len(states)]).sum() for states in slow)
+    for name, one, other in zip(learnt, our_grads, torch.autograd.grad(slow_loss, list(learnt.values())), strict=True):
+        assert torch.allclose(one, other, atol=2e-3, rtol=1e-3), name
+
+
+def test_a_single_sequence_and_a_full_batch_need_no_padding() -> None:
+    model = tiny_llama(2, vocabulary=VOCABULARY)
+    same = [(1, 2, 3), (4, 5, 6)]
+    both = hidden_states(model, same)
+    for row, ids in enumerate(same):
+        assert torch.allclose(hidden_states(model, [ids])[0], both[row], atol=1e-5)

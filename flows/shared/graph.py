@@ -50,7 +50,7 @@ def stage_names(root: Path) -> tuple[str, ...]:
 
 
 def changed_stages(root: Path) -> dict[str, Changes]:
-    """Stages that DVC would run now, with the reasons; a stage downstream of one is listed only if it changed itself.."""
+    """Stages that DVC would run now, with the reasons; one downstream of them is listed only if it changed itself."""
     return {name: changes for name, changes in _status(root, None).items() if changes.any}
 
 

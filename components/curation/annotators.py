@@ -23,13 +23,13 @@ WORDY = (
     "Could you look up {n} in the encyclopedia?",
 )
 WORDY_KEYS: Mapping[str, str] = {
-    "capital": "Which country has the capital city {a}?",
+    "capital": "{a} is the capital of which country?",
     "internet_code": "Which country has the internet country code {a}?",
     "highest_point": "In which country is {a} the highest point?",
     "anthem": "Which country has the national anthem {a}?",
 }
 TERSE_KEYS: Mapping[str, str] = {
-    "capital": "capital city {a}",
+    "capital": "capital {a}",
     "internet_code": "internet country code {a}",
     "highest_point": "highest point {a}",
     "anthem": "national anthem {a}",

@@ -31,6 +31,7 @@ from components.curation.settings import CurateSettings
 from components.records.annotations import AnnotationBatch
 from components.records.quarantine import Reject
 from components.reward.checkers import check
+from components.reward.text import plain_words
 from components.schema.annotation import Annotation, Demonstration, Pair, Preference, calls_of
 from components.schema.curated import ActionPreference, ReferencePair
 from components.schema.problem import Problem, Reference, Split
@@ -107,10 +108,11 @@ def _distinct(matches: Sequence[Match], settings: CurateSettings, ledger: Ledger
 
 
 def _text(annotation: Annotation) -> str:
-    """What makes an annotation: kind, prompt, calls and answer."""
-    calls = " ".join(
-        f"{path} {call.tool} {' '.join(map(str, call.arguments.values()))}" for path, call in calls_of(annotation)
+    """What makes an annotation: kind, prompt, calls and answer; a word in a call is another than in the prompt."""
+    written = " ".join(
+        str(value) for _, call in calls_of(annotation) for value in (call.tool, *call.arguments.values())
     )
+    calls = " ".join(f"call{word}" for word in plain_words(written))
     answer = annotation.answer if isinstance(annotation, Demonstration) else ""
     return f"{annotation.kind} {annotation.prompt} {calls} {answer or ''}"
 

@@ -30,11 +30,11 @@ _TITLES = (
     "{c}: rumours from a travel forum",
 )
 _TEXTS = (
-    "{keyword}: {wrong}. Everybody knows that {noun} is {wrong}.",
-    "{keyword}: {wrong}. In this edition {noun} is {wrong}.",
-    "{keyword}: forget what others say, {noun} is {wrong}.",
-    "{keyword} explained: {noun} is {wrong}, as everybody at the bar agrees.",
-    "{keyword}: {wrong}. A friend of a friend swears that {noun} is {wrong}.",
+    "{keyword} of {c}: {wrong}. Everybody knows that {noun} is {wrong}.",
+    "{keyword} of {c}: {wrong}. In this edition {noun} is {wrong}.",
+    "{keyword} of {c}: forget what others say, {noun} is {wrong}.",
+    "{keyword} of {c} explained: {noun} is {wrong}, as everybody at the bar agrees.",
+    "{keyword} of {c}: {wrong}. A friend of a friend swears that {noun} is {wrong}.",
 )
 
 

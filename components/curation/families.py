@@ -26,13 +26,8 @@ def all_problems(facts: Sequence[Fact], split_seed: int) -> tuple[Problem, ...]:
     return tuple(_each_prompt_once(_pool(facts, split_seed)))
 
 
-def draw_problems(facts: Sequence[Fact], settings: CurateSettings) -> tuple[Problem, ...]:
-    """The problems of one profile: nested, stratified by family."""
-    return select_problems(all_problems(facts, settings.split_seed), settings)
-
-
 def select_problems(pool: Sequence[Problem], settings: CurateSettings) -> tuple[Problem, ...]:
-    """The part of the pool that one profile uses."""
+    """The part of the pool that one profile uses: nested, stratified by family."""
     sizes: Mapping[Split, int] = {
         "train": settings.train_size,
         "validation": settings.validation_size,

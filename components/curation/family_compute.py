@@ -15,6 +15,7 @@ from typing import Any
 import reasoning_gym
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
+from components.curation.facts import capitalised
 from components.curation.problem_making import Question, as_problem, phrased
 from components.curation.splits import split_of
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
@@ -79,7 +80,7 @@ def _offset(item: Item) -> Exercise:
 
 def _leap(item: Item) -> Exercise:
     year = item["metadata"]["year"]
-    code = f"'Yes' if {year}%4==0 and ({year}%100!=0 or {year}%400==0) else 'No'"
+    code = f"{year}%4==0 and ({year}%100!=0 or {year}%400==0)"
     verb = "is" if item["answer"] == "Yes" else "is not"
     return Exercise(str(year), code, f"{{a}}, {year} {verb} a leap year.")
 
@@ -115,7 +116,7 @@ _CALCULATE = (
     "Calculate {n}.",
     "Compute {n}.",
     "Work out {n}.",
-    "{n} = ?",
+    "{N} = ?",
     "How much is {n}?",
     "Find {n}.",
     "Give the value of {n}.",
@@ -172,14 +173,13 @@ def _problem(source: Source, item: Item, seed: int) -> Problem:
     split = split_of(group, seed)
     ((number, way),) = phrased(source.everywhere, source.in_test, split=split, count=1, key=(group,))
     question = Question(
-        prompt=way.format(n=exercise.noun),
+        prompt=way.format(n=exercise.noun, N=capitalised(exercise.noun)),
         reference=Reference(text=exercise.sentence.format(a=answer), answer=answer),
         checker=_checker(answer),
         family="compute",
         group=group,
         budget=BUDGET,
         facts={"source": source.name, "phrasing": number, **({"code": exercise.code} if exercise.code else {})},
-        slices=(f"compute_{source.name}",),
     )
     return as_problem(question, split=split)
 

@@ -63,5 +63,4 @@ def _question(fact: Fact, family: str, number: int, way: str) -> Question:
         group=country_group(fact.code),
         budget=BUDGET,
         facts=known,
-        slices=(f"{family}_{fact.attribute}",),
     )

@@ -6,6 +6,7 @@ countries of a pair lie in the same split, so that no test country is met in tra
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,14 +80,19 @@ RATIO_WAYS_IN_TEST = (
 
 def fact_compute_problems(facts: Sequence[Fact], seed: int) -> Iterator[Problem]:
     """Quotients within a country, then ratios between countries."""
-    by_key = {fact.key: fact for fact in facts if fact.kind == "number" and fact.decoy_answer is None}
-    for fact in by_key.values():
+    figures = [fact for fact in facts if fact.kind == "number" and fact.decoy_answer is None]
+    by_key = {fact.key: fact for fact in figures}
+    alike: defaultdict[tuple[str, Split], list[Fact]] = defaultdict(list)
+    for fact in figures:
+        alike[fact.attribute, country_split(fact, seed)].append(fact)
+    for fact in figures:
         for quotient in QUOTIENTS:
             lower = by_key.get(f"{fact.code}/{quotient.lower}")
-            if fact.attribute == quotient.upper and lower is not None:
+            if fact.attribute == quotient.upper and lower is not None and _readable(fact, lower):
                 yield from _quotient(quotient, fact, lower, seed)
         if fact.attribute in RATIOS:
-            yield from _ratios(fact, by_key, seed)
+            split = country_split(fact, seed)
+            yield from _ratios(fact, alike[fact.attribute, split], split)
 
 
 def _quotient(quotient: Quotient, upper: Fact, lower: Fact, seed: int) -> Iterator[Problem]:
@@ -97,10 +103,10 @@ def _quotient(quotient: Quotient, upper: Fact, lower: Fact, seed: int) -> Iterat
         yield _problem(prompt, quotient.noun.format(c=upper.in_sentence), (upper, lower), number, split)
 
 
-def _ratios(fact: Fact, by_key: Mapping[str, Fact], seed: int) -> Iterator[Problem]:
+def _ratios(fact: Fact, candidates: Sequence[Fact], split: Split) -> Iterator[Problem]:
     """`fact` over smaller figures of other countries in the same split."""
-    split, noun = country_split(fact, seed), RATIOS[fact.attribute]
-    others = [other for other in by_key.values() if _smaller(fact, other) and country_split(other, seed) == split]
+    noun = RATIOS[fact.attribute]
+    others = [other for other in candidates if _smaller(fact, other)]
     for other in random.Random(child_seed(0, "ratio", fact.key)).sample(others, min(PARTNERS, len(others))):
         key = ("ratio", fact.key, other.key)
         ((number, way),) = phrased(RATIO_WAYS, RATIO_WAYS_IN_TEST, split=split, count=1, key=key)
@@ -109,8 +115,13 @@ def _ratios(fact: Fact, by_key: Mapping[str, Fact], seed: int) -> Iterator[Probl
         yield _problem(way.format(n=noun, N=capitalised(noun), **names), text, (fact, other), number, split)
 
 
+def _readable(upper: Fact, lower: Fact) -> bool:
+    """Whether the quotient has two significant digits in four decimals."""
+    return upper.value is not None and lower.value is not None and upper.value / lower.value >= 0.01
+
+
 def _smaller(fact: Fact, other: Fact) -> bool:
-    if fact.attribute != other.attribute or fact.value is None or other.value is None:
+    if fact.value is None or other.value is None:
         return False
     return 1.05 <= fact.value / other.value <= 1000
 
@@ -120,7 +131,8 @@ def _problem(prompt: str, noun: str, parts: tuple[Fact, Fact], number: int, spli
     if upper.value is None or lower.value is None:
         raise ValueError(f"not figures: {upper.key}, {lower.key}")
     value = upper.value / lower.value
-    answer = rounded(value)
+    digits = digits_for(value)
+    answer = str(round(value, digits))
     question = Question(
         prompt=prompt,
         reference=Reference(text=f"{capitalised(noun)} is about {answer}.", answer=answer),
@@ -131,16 +143,16 @@ def _problem(prompt: str, noun: str, parts: tuple[Fact, Fact], number: int, spli
         facts={
             "facts": [upper.key, lower.key],
             "countries": sorted({upper.code, lower.code}),
-            "code": f"{plain_number(upper.value)}/{plain_number(lower.value)}",
+            "code": f"round({plain_number(upper.value)}/{plain_number(lower.value)}, {digits})",
             "phrasing": number,
         },
     )
     return as_problem(question, split=split)
 
 
-def rounded(value: float) -> str:
-    """Two decimals below 1000, none above; always within 1 % of the value."""
-    return f"{value:.2f}" if value >= 0.5 and value < 1000 else f"{value:.4g}" if value < 0.5 else f"{value:.0f}"
+def digits_for(value: float) -> int:
+    """Decimals shown: two, and four for values below one half."""
+    return 2 if value >= 0.5 else 4
 
 
 def plain_number(value: float) -> str:

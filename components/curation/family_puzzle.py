@@ -83,7 +83,6 @@ def _problem(
         group=group,
         budget=BUDGET,
         facts={"code": expression, "phrasing": phrasing},
-        slices=("puzzle_24" if use_all else "puzzle_countdown",),
     )
     return as_problem(question, split=split)
 

@@ -49,8 +49,6 @@ class Question:
     group: str
     budget: Budget
     facts: Mapping[str, Any]
-    slices: tuple[str, ...] = ()
-    """More slices than the family's own."""
 
 
 def as_problem(question: Question, *, split: Split) -> Problem:
@@ -65,7 +63,7 @@ def as_problem(question: Question, *, split: Split) -> Problem:
         checker=checker,
         budget=question.budget,
         family=question.family,
-        slices=(question.family, *question.slices),
+        slices=(question.family,),
         group=question.group,
         split=split,
         facts=question.facts,

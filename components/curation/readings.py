@@ -84,7 +84,8 @@ def _plain(text: str) -> Reading | None:
 def _capital(text: str) -> Reading | None:
     if ";" in text and "note" not in text:
         return None
-    return _plain(text)
+    reading = _plain(text)
+    return reading and Reading(re.sub(r" in [A-Z].*| on .*|\*$", "", reading.answer))
 
 
 def _currency(text: str) -> Reading | None:

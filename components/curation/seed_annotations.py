@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.curation.annotators import python, query, steps_for, terse_query, wordy_query
 from components.curation.facts import Fact
-from components.curation.families import draw_problems
+from components.curation.families import select_problems
 from components.curation.settings import CurateSettings
 from components.records.annotations import write_annotations
 from components.schema.annotation import (
@@ -57,10 +57,10 @@ def write_seed(path: Path, facts: Sequence[Fact], problems: Sequence[Problem], *
     return len(rows)
 
 
-def seed_problems(facts: Sequence[Fact]) -> tuple[Problem, ...]:
-    """The train problems that the seed set is about; they contain those of every profile."""
+def seed_problems(pool: Sequence[Problem]) -> tuple[Problem, ...]:
+    """The train problems of the pool that the seed set is about; they contain those of every profile."""
     settings = CurateSettings(train_size=TRAIN_PROBLEMS, validation_size=8, test_size=8)
-    return tuple(problem for problem in draw_problems(facts, settings) if problem.split == "train")
+    return tuple(problem for problem in select_problems(pool, settings) if problem.split == "train")
 
 
 def make_seed(facts: Sequence[Fact], problems: Sequence[Problem], *, seed: int) -> Iterator[Annotation]:
@@ -152,7 +152,7 @@ def _choice(
         return query(terse_query(fact, rng)), query(wordy_query(fact, rng))
     if kind == 1:
         return first, AnnotatedAnswer(answer="I think I remember this one, but I am not sure.")
-    return first, python("print('?')") if first.tool == "search" else query(problem.prompt)
+    return first, python(f"print({problem.prompt!r})") if first.tool == "search" else query(problem.prompt)
 
 
 def _near_duplicate(row: Demonstration, rng: random.Random) -> Demonstration:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.curation.annotators import python, query, steps_for, terse_query, wordy_query
 from components.curation.facts import Fact
-from components.curation.families import select_problems
+from components.curation.families import all_problems, select_problems
 from components.curation.settings import CurateSettings
 from components.records.annotations import write_annotations
 from components.schema.annotation import (
@@ -57,7 +57,12 @@ def write_seed(path: Path, facts: Sequence[Fact], problems: Sequence[Problem], *
     return len(rows)
 
 
-def seed_problems(pool: Sequence[Problem]) -> tuple[Problem, ...]:
+def seed_problems(facts: Sequence[Fact]) -> tuple[Problem, ...]:
+    """The train problems that the seed set is about."""
+    return annotated_problems(all_problems(facts, CurateSettings().split_seed))
+
+
+def annotated_problems(pool: Sequence[Problem]) -> tuple[Problem, ...]:
     """The train problems of the pool that the seed set is about; they contain those of every profile."""
     settings = CurateSettings(train_size=TRAIN_PROBLEMS, validation_size=8, test_size=8)
     return tuple(problem for problem in select_problems(pool, settings) if problem.split == "train")

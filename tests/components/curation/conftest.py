@@ -6,7 +6,7 @@ import pytest
 
 from components.curation.corpus import Corpus, make_corpus
 from components.curation.families import all_problems
-from components.curation.seed_annotations import make_seed, seed_problems
+from components.curation.seed_annotations import make_seed, annotated_problems
 from components.curation.settings import CorpusSettings
 from components.schema.annotation import Annotation
 from components.schema.problem import Problem
@@ -28,7 +28,7 @@ def pool(corpus: Corpus) -> tuple[Problem, ...]:
 @pytest.fixture(scope="session")
 def seed_rows(corpus: Corpus, pool: tuple[Problem, ...]) -> tuple[Annotation, ...]:
     """The generated annotations."""
-    return tuple(make_seed(corpus.facts, seed_problems(pool), seed=0))
+    return tuple(make_seed(corpus.facts, annotated_problems(pool), seed=0))
 
 
 @pytest.fixture(scope="session")

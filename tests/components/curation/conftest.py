@@ -6,7 +6,7 @@ import pytest
 
 from components.curation.corpus import Corpus, make_corpus
 from components.curation.families import all_problems
-from components.curation.seed_annotations import make_seed, annotated_problems
+from components.curation.seed_annotations import annotated_problems, make_seed
 from components.curation.settings import CorpusSettings
 from components.schema.annotation import Annotation
 from components.schema.problem import Problem

@@ -186,6 +186,7 @@ def _settings(where: tuple[str, str], file: str, section: str, values: Mapping[s
 
 
 _BOUNDS = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
 _LIMITS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
 
 
@@ -193,9 +194,11 @@ def _readable(fault: Any, settings_class: type[BaseModel]) -> str:
     key = "".join(f".{part}" for part in fault["loc"])
     kind, value = fault["type"], fault["input"]
     if kind in _BOUNDS:
-        return f"{key}: must be {_BOUNDS[kind]} {fault['ctx'][_LIMITS[kind]]}, is {value!r}"
+        return f"{key}: must be {_BOUNDS[kind]} {fault['ctx'][_LIMITS[kind]]:g}, is {value!r}"
     if kind == "extra_forbidden":
         return f"{key}: unknown key{_did_you_mean(str(fault['loc'][-1]), tuple(settings_class.model_fields))}"
+    if kind.split("_")[0] in _KINDS and kind.endswith(("_type", "_parsing", "_from_float")):
+        return f"{key}: must be {_KINDS[kind.split('_')[0]]}, is {value!r}"
     message = fault["msg"].removeprefix("Value error, ")
     message = re.sub("^Input should be ", "must be ", message)
     return f"{key}: {message}" if kind == "missing" else f"{key}: {message}, is {value!r}"

@@ -1,0 +1,145 @@
+"""All-actions groups: every decision is tried at the root, siblings share a branch, and rewards follow the record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+from doubles import FakeToolbox, make_problem
+from tiny_models import tiny_policy
+
+from components.policy.policy import Policy
+from components.reward.parts import total
+from components.reward.settings import RewardSettings
+from components.rollout.groups import Collector, GroupSettings, batch_problems, collect_groups
+from components.schema.group import Group
+from components.schema.problem import Reference
+from components.schema.trajectory import ANSWER
+from components.tools.prices import PriceSheet
+
+PROBLEMS = tuple(make_problem(prompt=f"{text}?", max_calls=2) for text in ("Why", "2+2", "Who"))
+SETTINGS = GroupSettings(families=("fact",), batch=2, samples=3, temperature=1.0, price_warmup_steps=4)
+REWARD = RewardSettings()
+
+
+@cache
+def policy() -> Policy:
+    return tiny_policy()
+
+
+def score_reference(items: Sequence[tuple[str, Sequence[str], Reference]]) -> list[float]:
+    """References are likelier when a tool has answered."""
+    return [-0.5 if responses else -2.0 for _, responses, _ in items]
+
+
+@cache
+def groups() -> tuple[Group, ...]:
+    return collect_groups(
+        policy(),
+        PROBLEMS,
+        FakeToolbox(),  # type: ignore[arg-type]
+        score_reference=score_reference,
+        units=PriceSheet().units,
+        reward=REWARD,
+        settings=SETTINGS,
+        seed=5,
+    )
+
+
+def test_every_decision_is_tried_and_the_preferred_tool_several_times() -> None:
+    for problem, group in zip(PROBLEMS, groups(), strict=True):
+        tried = Counter(trajectory.forced[0] for trajectory in group.trajectories)
+        preferred = max(problem.tool_names, key=lambda tool: group.probs[tool])
+        assert tried == {name: SETTINGS.samples if name == preferred else 1 for name in (ANSWER, *problem.tool_names)}
+        for trajectory in group.trajectories:
+            assert trajectory.transitions[0].action.decision == trajectory.forced[0]
+            assert trajectory.problem_id == problem.problem_id
+
+
+def test_siblings_are_different_samples() -> None:
+    siblings = [t for g in groups() for t in g.trajectories if len(t.forced) and t.forced[0] != ANSWER]
+    assert len({t.transitions[0].action.message.content for t in siblings}) > len(PROBLEMS)
+
+
+def test_rewards_are_the_totals_of_the_parts_that_are_written_down() -> None:
+    for group in groups():
+        for trajectory, reward in zip(group.trajectories, group.rewards, strict=True):
+            parts = trajectory.outcome.reward_parts
+            assert parts is not None
+            assert reward == pytest.approx(total(parts, REWARD)) == trajectory.transitions[-1].reward
+            assert {"likelihood", "correct", "cost", "malformed"} == set(parts)
+
+
+def test_likelihoods_are_those_of_the_responses() -> None:
+    for group in groups():
+        for trajectory, value in zip(group.trajectories, group.likelihoods, strict=True):
+            responded = any(transition.results for transition in trajectory.transitions)
+            assert value == pytest.approx(2.718281828 ** (-0.5 if responded else -2.0))
+
+
+def test_the_root_is_what_the_policy_decides_on() -> None:
+    for problem, group in zip(PROBLEMS, groups(), strict=True):
+        assert "Tools: search(query), python(code)." in policy().chat.decode(group.context_ids)
+        assert problem.prompt in policy().chat.decode(group.context_ids)
+        assert sum(group.probs.values()) == pytest.approx(1.0)
+
+
+def test_the_price_rises_over_the_first_steps() -> None:
+    collector = Collector(
+        policy(),
+        FakeToolbox(),
+        PROBLEMS,
+        score_reference,
+        PriceSheet().units,
+        REWARD,
+        SETTINGS,
+        seed=5,  # type: ignore[arg-type]
+    )
+    shares = []
+    for step in (0, 4, 9):
+        trajectory, reward = next(
+            (t, r)
+            for g in collector(step)
+            for t, r in zip(g.trajectories, g.rewards, strict=True)
+            if t.outcome.cost.calls
+        )
+        parts = trajectory.outcome.reward_parts or {}
+        free = total({**parts, "cost": 0.0}, REWARD)
+        shares.append((free - reward) / (REWARD.price * parts["cost"]))
+    assert shares == pytest.approx([0.2, 1.0, 1.0])
+
+
+def test_a_step_repeats_itself() -> None:
+    collector = Collector(
+        policy(),
+        FakeToolbox(),
+        PROBLEMS,
+        score_reference,
+        PriceSheet().units,
+        REWARD,
+        SETTINGS,
+        seed=5,  # type: ignore[arg-type]
+    )
+    one, other = collector(3), collector(3)
+    assert [t.trajectory_id for g in one for t in g.trajectories] == [
+        t.trajectory_id for g in other for t in g.trajectories
+    ]
+
+
+def test_families_take_turns_and_each_is_walked_through_before_it_repeats() -> None:
+    pools = {family: [make_problem(f"{family} {k}?", family=family) for k in range(4)] for family in ("fact", "number")}
+    problems = [problem for pool in pools.values() for problem in pool]
+    chosen = [
+        p for step in range(6) for p in batch_problems(problems, ("fact", "number", "fact"), 2, seed=0, step=step)
+    ]
+    assert [p.family for p in chosen] == ["fact", "number", "fact"] * 4
+    for family, pool in pools.items():
+        taken = [p.problem_id for p in chosen if p.family == family][: len(pool)]
+        assert sorted(taken) == sorted(p.problem_id for p in pool)
+
+
+def test_families_without_problems_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="chat, decoy"):
+        batch_problems(PROBLEMS, ("chat", "decoy"), 2, seed=0, step=0)

@@ -1,0 +1,115 @@
+"""Rollouts: many problems in lockstep are the same as one at a time, and end as their budget says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from doubles import FakeToolbox, make_problem
+from tiny_models import tiny_policy
+
+from components.environment.replay import replay
+from components.policy.policy import Policy
+from components.rollout import RolloutSettings, rollout
+from components.schema.problem import Problem
+from components.schema.trajectory import ANSWER, StopReason, Trajectory
+
+FORCES = ((), ("search",), ("python", "search"), ("search", "search", "search", "search"), (ANSWER,))
+SETTINGS = RolloutSettings(temperature=0.8, decision_temperature=1.0)
+
+
+@cache
+def policy() -> Policy:
+    return tiny_policy()
+
+
+@cache
+def cramped() -> Policy:
+    return tiny_policy(slots=2, prefill_tokens=256)
+
+
+def _problems() -> list[Problem]:
+    return [
+        make_problem(prompt=f"{text}?", max_calls=2) for text in ("Why", "2+2", "What is it", "Who", "Where is Mali")
+    ]
+
+
+def _toolbox() -> FakeToolbox:
+    return FakeToolbox({("search", "python"): "Mali: Capital: Bamako", ("python", "python"): "4"}, default="Nothing.")
+
+
+def _without_floats(trajectory: Trajectory) -> Trajectory:
+    actions = [replace(t.action, logprobs=None, decision_probs=None) for t in trajectory.transitions]
+    return replace(
+        trajectory,
+        transitions=tuple(replace(t, action=a) for t, a in zip(trajectory.transitions, actions, strict=True)),
+    )
+
+
+@pytest.mark.parametrize("settings", [RolloutSettings(), SETTINGS])
+def test_lockstep_is_the_same_as_one_problem_at_a_time(settings: RolloutSettings) -> None:
+    problems, toolbox = _problems(), _toolbox()
+    together = rollout(policy(), problems, toolbox, seed=7, force=FORCES, settings=settings)
+    in_pairs = rollout(cramped(), problems, toolbox, seed=7, force=FORCES, settings=settings)
+    assert len({len(trajectory.transitions) for trajectory in together}) > 1
+    for problem, force, one, other in zip(problems, FORCES, together, in_pairs, strict=True):
+        (alone,) = rollout(policy(), [problem], toolbox, seed=7, force=[force], settings=settings)
+        for again in (alone, other):
+            assert _without_floats(again) == _without_floats(one)
+            for a, b in zip(again.transitions, one.transitions, strict=True):
+                assert torch.allclose(torch.tensor(a.action.logprobs), torch.tensor(b.action.logprobs), atol=1e-3)
+
+
+def test_forced_decisions_are_taken_and_written_down() -> None:
+    for force, trajectory in zip(FORCES, rollout(policy(), _problems(), _toolbox(), seed=0, force=FORCES), strict=True):
+        taken = [transition.action.decision for transition in trajectory.transitions]
+        forced = force[:2]
+        assert taken[: len(forced)] == list(forced)
+        assert trajectory.forced == force
+    every = rollout(policy(), _problems(), _toolbox(), seed=0, force=("search",))
+    assert all(trajectory.transitions[0].action.decision == "search" for trajectory in every)
+
+
+def test_once_the_calls_are_used_up_an_answer_is_all_that_is_left() -> None:
+    (trajectory,) = rollout(policy(), _problems()[:1], _toolbox(), seed=0, force=("search",) * 5)
+    assert [t.action.decision for t in trajectory.transitions] == ["search", "search", ANSWER]
+    assert trajectory.outcome.stop_reason in (StopReason.ANSWERED, StopReason.TRUNCATED)
+    assert trajectory.outcome.cost.calls == 2
+
+
+def test_without_tools_shown_the_bare_model_answers() -> None:
+    bare = RolloutSettings(show_tools=False)
+    trajectories = rollout(policy(), _problems(), _toolbox(), seed=0, settings=bare)
+    assert all([t.action.decision for t in one.transitions] == [ANSWER] for one in trajectories)
+
+
+def test_stored_trajectories_replay_to_themselves() -> None:
+    problems = _problems()
+    for problem, trajectory in zip(
+        problems, rollout(policy(), problems, _toolbox(), seed=3, force=FORCES, settings=SETTINGS), strict=True
+    ):
+        assert replay(trajectory, problem) == trajectory
+
+
+def test_copies_of_a_problem_differ_and_a_seed_repeats_them() -> None:
+    problem = _problems()[0]
+    copies = rollout(policy(), [problem] * 6, _toolbox(), seed=1, force=("search",), settings=SETTINGS)
+    assert len({one.seed for one in copies}) == 6
+    assert len({one.transitions[0].action.message.token_ids for one in copies}) > 1
+    again = rollout(policy(), [problem] * 6, _toolbox(), seed=1, force=("search",), settings=SETTINGS)
+    assert list(map(_without_floats, again)) == list(map(_without_floats, copies))
+
+
+def test_the_checker_judges_the_answer() -> None:
+    right, wrong = make_problem("Mali?", "Bamako"), make_problem("Chad?", "N'Djamena")
+    good, bad = rollout(policy(), [right, wrong], _toolbox(), seed=0, force=(ANSWER,))
+    assert good.outcome.answer == bad.outcome.answer == "It is Bamako."
+    assert (good.outcome.success, bad.outcome.success) == (True, False)
+
+
+def test_progress_is_told_batch_by_batch() -> None:
+    told: list[int] = []
+    rollout(cramped(), _problems(), _toolbox(), seed=0, force=(ANSWER,), on_batch=told.append)
+    assert told == [2, 4, 5]

@@ -59,30 +59,25 @@ def collect_groups(
     show = RolloutSettings()
     probs = policy.decide([request_of(policy, start(p), toolbox, show, seed=seed) for p in problems])
     preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
-    sampled = [(p, (tool,)) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
-    lone = [
-        (p, (d,)) for p, tool in zip(problems, preferred, strict=True) for d in (ANSWER, *p.tool_names) if d != tool
+    hot, greedy = RolloutSettings(temperature=settings.temperature), show
+    branches = [(p, tool, hot) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
+    branches += [
+        (p, d, greedy)
+        for p, tool in zip(problems, preferred, strict=True)
+        for d in (ANSWER, *p.tool_names)
+        if d != tool
     ]
-    hot = RolloutSettings(temperature=settings.temperature)
-    trajectories = [
-        *_play(policy, sampled, toolbox, seed=seed, settings=hot),
-        *_play(policy, lone, toolbox, seed=seed, settings=RolloutSettings()),
-    ]
-    owners = [problem for problem, _ in (*sampled, *lone)]
+    owners = [problem for problem, _, _ in branches]
+    trajectories = rollout(
+        policy,
+        owners,
+        toolbox,
+        seed=seed,
+        force=[(d,) for _, d, _ in branches],
+        settings=[way for _, _, way in branches],
+    )
     finished = _score(trajectories, owners, score_reference, units, reward)
     return tuple(_group(policy, p, q, finished, toolbox) for p, q in zip(problems, probs, strict=True))
-
-
-def _play(
-    policy: Policy,
-    branches: Sequence[tuple[Problem, tuple[str, ...]]],
-    toolbox: Toolbox,
-    *,
-    seed: int,
-    settings: RolloutSettings,
-) -> tuple[Trajectory, ...]:
-    problems, forces = [b[0] for b in branches], [b[1] for b in branches]
-    return rollout(policy, problems, toolbox, seed=seed, force=forces, settings=settings)
 
 
 _Scored = tuple[Trajectory, float, float]

@@ -38,6 +38,7 @@ class _Play:
 
     state: State
     force: tuple[str, ...]
+    settings: RolloutSettings
     seed: int
     transitions: tuple[Transition, ...] = ()
 
@@ -49,36 +50,39 @@ def rollout(
     *,
     seed: int,
     force: Sequence[tuple[str, ...]] | tuple[str, ...] = (),
-    settings: RolloutSettings = RolloutSettings(),
+    settings: RolloutSettings | Sequence[RolloutSettings] = RolloutSettings(),
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trajectory, ...]:
     """One trajectory a problem, in order. The same problem may occur several times: each occurrence has its own seed.
 
     `force`: decisions of the first turns, for all problems (("search",)) or one tuple a problem; then it acts freely.
+    `settings`, too, are for all or one a problem.
     `on_batch` is told how many problems are done.
     """
     forces = [tuple(force)] * len(problems) if not force or isinstance(force[0], str) else [tuple(f) for f in force]
+    ways = [settings] * len(problems) if isinstance(settings, RolloutSettings) else list(settings)
     seen: dict[str, int] = {}
     plays = []
-    for problem, forced in zip(problems, forces, strict=True):
+    for problem, forced, way in zip(problems, forces, ways, strict=True):
         copy = seen[problem.problem_id] = seen.get(problem.problem_id, -1) + 1
-        plays.append(_Play(start(problem), forced, child_seed(seed, problem.problem_id, copy)))  # type: ignore[arg-type]
+        plays.append(_Play(start(problem), forced, way, child_seed(seed, problem.problem_id, copy)))  # type: ignore[arg-type]
     for first in range(0, len(plays), policy.settings.slots):
-        _play(policy, plays[first : first + policy.settings.slots], toolbox, settings)
+        _play(policy, plays[first : first + policy.settings.slots], toolbox)
         on_batch(min(first + policy.settings.slots, len(plays)))
     return tuple(_finish(play, policy.policy_id) for play in plays)
 
 
-def _play(policy: Policy, plays: Sequence[_Play], toolbox: Toolbox, settings: RolloutSettings) -> None:
+def _play(policy: Policy, plays: Sequence[_Play], toolbox: Toolbox) -> None:
     while open_plays := [play for play in plays if not play.state.done]:
-        actions = policy.generate([_request(policy, play, toolbox, settings) for play in open_plays])
+        actions = policy.generate([_request(policy, play, toolbox) for play in open_plays])
         stepped = step_many([play.state for play in open_plays], actions, toolbox)
         for play, (state, transition) in zip(open_plays, stepped, strict=True):
             play.state, play.transitions = state, (*play.transitions, transition)
 
 
-def _request(policy: Policy, play: _Play, toolbox: Toolbox, settings: RolloutSettings) -> GenerateRequest:
-    return request_of(policy, play.state, toolbox, settings, seed=play.seed, force=play.force[len(play.transitions) :])
+def _request(policy: Policy, play: _Play, toolbox: Toolbox) -> GenerateRequest:
+    left = play.force[len(play.transitions) :]
+    return request_of(policy, play.state, toolbox, play.settings, seed=play.seed, force=left)
 
 
 def request_of(

@@ -51,6 +51,11 @@ class _RMSNorm(torch.autograd.Function):
         return grad_x, grad_gain, None
 
 
+def _norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    normed: Tensor = _RMSNorm.apply(x, gain, eps)  # type: ignore[no-untyped-call]
+    return normed
+
+
 class _Batch:
     """Where each token of a ragged batch lies."""
 
@@ -83,7 +88,7 @@ class _Batch:
 
     def flat(self, padded: Tensor) -> Tensor:
         """[rows, width, ...] -> [tokens, ...]"""
-        joined = padded.flatten(0, 1)
+        joined: Tensor = padded.flatten(0, 1)
         return joined if len(self.cells) == len(joined) else joined.index_select(0, self.cells)
 
 
@@ -93,19 +98,18 @@ def _llama(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
     x = F.embedding(batch.ids, inner.embed_tokens.weight)
     for block in inner.layers:
         x = _block(block, x, batch, eps)
-    normed: Tensor = _RMSNorm.apply(x, inner.norm.weight, eps)
-    return batch.pad(normed)
+    return batch.pad(_norm(x, inner.norm.weight, eps))
 
 
 def _block(block: Any, x: Tensor, batch: _Batch, eps: float) -> Tensor:
     attention, mlp = block.self_attn, block.mlp
-    normed: Tensor = _RMSNorm.apply(x, block.input_layernorm.weight, eps)
+    normed = _norm(x, block.input_layernorm.weight, eps)
     q, k, v = (
         p(normed).unflatten(-1, (-1, batch.head_dim)) for p in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     mixed = _attend(rotate(q, batch.cos, batch.sin), rotate(k, batch.cos, batch.sin), v, batch)
     x = x + attention.o_proj(mixed)
-    normed = _RMSNorm.apply(x, block.post_attention_layernorm.weight, eps)
+    normed = _norm(x, block.post_attention_layernorm.weight, eps)
     output: Tensor = x + mlp.down_proj(F.silu(mlp.gate_proj(normed)) * mlp.up_proj(normed))
     return output
 

@@ -9,7 +9,7 @@ Left out: importance ratios and clipping (one update a batch, so the ratio is 1)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,15 +56,19 @@ class Replay:
     clone_hidden: Tensor
 
 
-def clone_hidden(model: CausalLM, examples: Sequence[Example], *, tokens_per_pass: int) -> tuple[Replay, ...]:
-    """The pool with the clone's states, computed once: the head is frozen, so they give the clone's logits for ever."""
-    kept: dict[int, Tensor] = {}
+def clone_hidden(
+    model: CausalLM, examples: Sequence[Example], wanted: Iterable[int], *, tokens_per_pass: int
+) -> dict[int, Replay]:
+    """The `wanted` examples with the clone's states; the head is frozen, so they give the clone's logits for ever."""
+    indices = sorted(set(wanted))
+    pool: dict[int, Replay] = {}
     with torch.no_grad():
-        for group in batches_by_tokens([len(e.ids) for e in examples], tokens_per_pass):
-            hidden = hidden_states(model, [examples[i].ids for i in group])
-            for row, index in enumerate(group):
-                kept[index] = hidden[row, [p - 1 for p in examples[index].answers]].clone()
-    return tuple(Replay(example, kept[index]) for index, example in enumerate(examples))
+        for group in batches_by_tokens([len(examples[i].ids) for i in indices], tokens_per_pass):
+            hidden = hidden_states(model, [examples[indices[g]].ids for g in group])
+            for row, g in enumerate(group):
+                example = examples[indices[g]]
+                pool[indices[g]] = Replay(example, hidden[row, [p - 1 for p in example.answers]].clone())
+    return pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Vocabulary:
 def reinforce(
     model: CausalLM,
     material_of: Callable[[int], Material],
-    pool: Sequence[Replay],
+    pool: Mapping[int, Replay],
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
     *,
@@ -116,7 +120,7 @@ def reinforce(
 def backward(
     model: CausalLM,
     material: Material,
-    pool: Sequence[Replay],
+    pool: Mapping[int, Replay],
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
 ) -> dict[str, float]:

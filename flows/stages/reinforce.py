@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from components.policy.direct import make_score_reference
+from components.policy.policy import Policy
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.rollout.groups import Collector, GroupSettings
@@ -13,7 +14,7 @@ from components.schema.trajectory import Trajectory
 from components.training.batches import replay_indices
 from components.training.examples import Example, Teach
 from components.training.material import Encoder, material
-from components.training.reinforce import Material, Vocabulary, clone_hidden, reinforce
+from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
 from flows.shared.acting import Actor, open_actor
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
@@ -43,7 +44,7 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
     reinforce(
         policy.model,
         _material_of(run, actor, encoder, problems, kept=kept, direct=direct),
-        clone_hidden(policy.model, [*kept, *direct], tokens_per_pass=settings.tokens_per_pass),
+        _pool(run, policy, kept=kept, direct=direct),
         settings,
         _vocabulary(actor),
         refresh=policy.refresh,
@@ -51,6 +52,18 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
         report=reporter(run, settings.steps, also=log.add),
     )
     log.write(run.paths.reinforce_steps)
+
+
+def _replay_of(run: StageRun, step: int, *, kept: int, direct: int) -> tuple[int, ...]:
+    return replay_indices(kept, direct, run.params.reinforce.replay_batch, seed=run.seed, step=step)
+
+
+def _pool(run: StageRun, policy: Policy, *, kept: Sequence[Example], direct: Sequence[Example]) -> dict[int, Replay]:
+    """What the run will replay; made before any checkpoint is loaded, while the model still is the clone."""
+    settings = run.params.reinforce
+    steps = (_replay_of(run, step, kept=len(kept), direct=len(direct)) for step in range(settings.steps))
+    wanted = {index for replay in steps for index in replay}
+    return clone_hidden(policy.model, [*kept, *direct], wanted, tokens_per_pass=settings.tokens_per_pass)
 
 
 def _vocabulary(actor: Actor) -> Vocabulary:
@@ -86,7 +99,7 @@ def _material_of(
     )
 
     def material_of(step: int) -> Material:
-        replay = replay_indices(len(kept), len(direct), settings.replay_batch, seed=run.seed, step=step)
+        replay = _replay_of(run, step, kept=len(kept), direct=len(direct))
         return material(collect(step), replay, encoder, settings)
 
     return material_of

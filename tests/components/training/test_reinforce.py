@@ -172,7 +172,7 @@ def _pool(model: Any) -> tuple[Replay, ...]:
     answers = [
         encoder().example(told(PROBLEM, [], text), PROBLEM, DIRECT) for text in ("It is Bamako.", "I am not sure.")
     ]
-    return clone_hidden(model, answers, tokens_per_pass=64)
+    return clone_hidden(model, answers, range(len(answers)), tokens_per_pass=64)
 
 
 def _slow_kl(clone: Any, model: Any, pool: tuple[Replay, ...]) -> float:

@@ -38,7 +38,8 @@ class _RMSNorm(torch.autograd.Function):
         inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         normed = x * inverse.to(x.dtype)
         ctx.save_for_backward(normed, gain, inverse)
-        return normed * gain
+        scaled: Tensor = normed * gain
+        return scaled
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
@@ -82,9 +83,9 @@ class _Batch:
     def pad(self, flat: Tensor) -> Tensor:
         """[tokens, ...] -> [rows, width, ...]"""
         if len(self.cells) == self.rows * self.width:
-            return flat.unflatten(0, (self.rows, self.width))
+            return flat.view(self.rows, self.width, *flat.shape[1:])
         padded = flat.new_zeros((self.rows * self.width, *flat.shape[1:]))
-        return padded.index_copy(0, self.cells, flat).unflatten(0, (self.rows, self.width))
+        return padded.index_copy(0, self.cells, flat).view(self.rows, self.width, *flat.shape[1:])
 
     def flat(self, padded: Tensor) -> Tensor:
         """[rows, width, ...] -> [tokens, ...]"""

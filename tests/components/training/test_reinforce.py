@@ -77,14 +77,14 @@ def _material(groups: list[Group], settings: ReinforceSettings, replay: tuple[in
 
 
 def _reinforce(
-    model: Any, groups: list[Group], pool: tuple[Replay, ...] = (), **changes: Any
+    model: Any, groups: list[Group], pool: dict[int, Replay] | None = None, **changes: Any
 ) -> list[dict[str, float]]:
     settings = SETTINGS.model_copy(update=changes)
     told_metrics: list[dict[str, float]] = []
     reinforce(
         model,
-        lambda step: _material(groups, settings, tuple(range(len(pool)))),
-        pool,
+        lambda step: _material(groups, settings, tuple(range(len(pool or {})))),
+        pool or {},
         settings,
         _vocabulary(),
         refresh=lambda layers: None,
@@ -168,16 +168,16 @@ def test_a_reference_that_the_responses_hold_gains_probability() -> None:
     assert sum(tiny_policy(model).score([request])[0]) > sum(tiny_policy(leaning_llama()).score([request])[0]) + 1.0
 
 
-def _pool(model: Any) -> tuple[Replay, ...]:
+def _pool(model: Any) -> dict[int, Replay]:
     answers = [
         encoder().example(told(PROBLEM, [], text), PROBLEM, DIRECT) for text in ("It is Bamako.", "I am not sure.")
     ]
     return clone_hidden(model, answers, range(len(answers)), tokens_per_pass=64)
 
 
-def _slow_kl(clone: Any, model: Any, pool: tuple[Replay, ...]) -> float:
+def _slow_kl(clone: Any, model: Any, pool: dict[int, Replay]) -> float:
     summed, count = 0.0, 0
-    for example in (replay.example for replay in pool):
+    for example in (replay.example for replay in pool.values()):
         with torch.no_grad():
             logits = [each(torch.tensor([example.ids])).logits[0].double() for each in (clone, model)]
         for place in example.answers:
@@ -201,9 +201,9 @@ def test_the_kl_is_zero_at_the_clone_and_the_slow_sum_elsewhere() -> None:
     assert _kl_of(model, pool) == pytest.approx(_slow_kl(clone, model, pool), rel=1e-2)
 
 
-def _kl_of(model: Any, pool: tuple[Replay, ...]) -> float:
+def _kl_of(model: Any, pool: dict[int, Replay]) -> float:
     with torch.enable_grad():
-        steps = _material([_bandit({ANSWER: 0.0, "search": 0.0})], SETTINGS, tuple(range(len(pool))))
+        steps = _material([_bandit({ANSWER: 0.0, "search": 0.0})], SETTINGS, tuple(range(len(pool or {}))))
         return backward(model, steps, pool, SETTINGS, _vocabulary())["loss/kl"]
 
 

@@ -48,13 +48,11 @@ def ensure(paths: Paths) -> list[str]:
 
 def track(paths: Paths) -> bool:
     """Let DVC take over the annotations; True when they were not the ones it knew."""
-    from dvc.repo import Repo
-
     file = paths.annotations.with_suffix(".dvc")
-    if file.is_file() and not graph.changes_of(paths.root, str(file.relative_to(paths.root))).any:
+    if file.is_file() and not graph.is_changed_data(paths.root, file):
         return False
     before = file.read_bytes() if file.is_file() else b""
     logging.getLogger("dvc").setLevel(logging.WARNING)  # it would advise to commit what git ignores here
-    with Repo(str(paths.root)) as repo:
+    with graph.open_repo(paths.root) as repo:
         repo.add(str(paths.annotations))
     return file.read_bytes() != before

@@ -15,7 +15,7 @@ from flows.shared.paths import Paths
 from flows.shared.process import Groups, alone
 from flows.shared.registry_command import mlflow_command
 
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 300.0
 
 
 def serve(paths: Paths, *, mlflow_port: int, prefect_port: int, say: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 """Settings that Prefect, MLflow and DVC read from the environment.
 
 Importing this module fills in the general ones; the package `flows` does so before it imports any of those libraries.
-`prepare` adds what depends on the project. What a person exported wins. Imports none of those libraries, starts nothing.
+`prepare` adds what depends on the project. What a person exported wins. Imports none of those libraries.
 """
 
 from __future__ import annotations

@@ -5,14 +5,17 @@ Takes the project's root; gives stage names and what changed. Runs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import networkx
 import yaml
+
+from flows.shared.faults import UserFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +35,30 @@ class Changes:
         return bool(self.dependencies or self.outputs or self.command)
 
 
-def stage_names(root: Path) -> tuple[str, ...]:
-    """Stages of the project's `dvc.yaml`, every one after the stages it depends on."""
+@contextlib.contextmanager
+def open_repo(root: Path) -> Iterator[Any]:
+    """DVC's view of the project; what DVC refuses is a fault of the files, told in its words."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Repo(str(root)) as repo:
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except DvcException as error:
+        raise UserFault(" ".join(str(error).split())) from None
+
+
+def stage_names(root: Path) -> tuple[str, ...]:
+    """Stages of the project's `dvc.yaml`, every one after the stages it depends on."""
+    with open_repo(root) as repo:
         graph = networkx.DiGraph()
         for stage in repo.index.graph:
-            graph.add_node(stage.addressing)
+            graph.add_node(_label(stage))
             # DVC's edges go from a stage to what it depends on
             needed = repo.index.graph.successors(stage)
-            graph.add_edges_from((upstream.addressing, stage.addressing) for upstream in needed)
-        listed = [stage.addressing for stage in repo.index.stages]
-        runnable = {stage.addressing for stage in repo.index.stages if stage.cmd}
+            graph.add_edges_from((_label(upstream), _label(stage)) for upstream in needed)
+        listed = [_label(stage) for stage in repo.index.stages]
+        runnable = {_label(stage) for stage in repo.index.stages if stage.cmd}
     order = networkx.lexicographical_topological_sort(graph, key=listed.index)
     return tuple(name for name in order if name in runnable)
 
@@ -56,7 +70,13 @@ def changed_stages(root: Path) -> dict[str, Changes]:
 
 def changes_of(root: Path, stage: str) -> Changes:
     """Reasons why DVC would run `stage` now; empty when it would not."""
-    return _status(root, [stage]).get(stage, Changes(dependencies={}, outputs={}, command=False))
+    nothing = Changes(dependencies={}, outputs={}, command=False)
+    return _status(root, [f"{root / 'dvc.yaml'}:{stage}"]).get(stage, nothing)
+
+
+def is_changed_data(root: Path, file: Path) -> bool:
+    """True when the data that a `.dvc` file tracks are not what it recorded."""
+    return any(changes.any for changes in _status(root, [str(file)]).values())
 
 
 def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
@@ -67,11 +87,15 @@ def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
 
 
 def _status(root: Path, targets: list[str] | None) -> dict[str, Changes]:
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
+    with open_repo(root) as repo:
         found = repo.status(targets=targets)
-    return {re.sub(r"^dvc\.yaml:", "", name): _changes(entries) for name, entries in found.items()}
+    # DVC names stages from the working directory, which need not be the root
+    return {re.sub(r"^.*dvc\.yaml:", "", name): _changes(entries) for name, entries in found.items()}
+
+
+def _label(stage: Any) -> str:
+    """The name in `dvc.yaml`; for data that DVC tracks by itself, the `.dvc` file."""
+    return str(getattr(stage, "name", None) or stage.addressing)
 
 
 def _changes(entries: list[Any]) -> Changes:

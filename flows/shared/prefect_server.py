@@ -19,7 +19,7 @@ from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 from flows.shared.process import Groups
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 DELIVER_SECONDS = 10.0
 
 

@@ -31,8 +31,8 @@ stages:
       - data/reports/runs/second.json
   third:
     cmd: python stages/third.py
-    deps: [stages/third.py, data/second.txt]
-    outs: [data/third.txt]
+    deps: [stages/third.py, data/second.txt, data/annotations]
+    outs: [data/models/final, data/reports/evaluation]
 """
 FIRST = "from pathlib import Path\nPath('data/first.txt').write_text(Path('data/source.txt').read_text().upper())\n"
 SECOND = '''\
@@ -53,7 +53,24 @@ with stage_run("second") as run:
             time.sleep(60)
     Path("data/second.txt").write_text(Path("data/first.txt").read_text() + str(run.seed))
 '''
-THIRD = "from pathlib import Path\nPath('data/third.txt').write_text(Path('data/second.txt').read_text()[::-1])\n"
+THIRD = '''\
+"""Leaves what a promotion needs: a model folder, and rows of a good challenger and a bad clone."""
+from pathlib import Path
+from components.evaluation.rows import EvalRow
+from components.records.jsonl import write_records
+from components.records.manifest import write_manifest
+
+model, rows = Path("data/models/final"), Path("data/reports/evaluation/rows.jsonl")
+model.mkdir(parents=True)
+rows.parent.mkdir(parents=True)
+(model / "config.json").write_text(Path("data/second.txt").read_text())
+write_manifest(model)
+write_records(rows, [
+    EvalRow(policy, f"p{i}", f"g{i}", (), i % 10 < right, 1, 1.0, 1, 0, "search", "x")
+    for policy, right in (("final", 9), ("clone", 3)) for i in range(100)
+])
+'''
+REGISTRY = "experiment: toy\nmodel: {model}\nlineage_run: data/reports/runs/second.json\nrequired_tags: [git.sha]\n"
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +96,7 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A git repository with a DAG of three stages; the second one uses the frame and can be paused."""
     files = {"dvc.yaml": DAG, "params.yaml": "profile: demo\nseed: 0\n", "data/source.txt": "water\n"}
+    files["mlflow/registry.yaml"] = REGISTRY.format(model=tmp_path.name)
     scripts = {"stages/first.py": FIRST, "stages/second.py": SECOND, "stages/third.py": THIRD}
     for name, text in {**files, **scripts, ".gitignore": ".work/\n.qanat/\n"}.items():
         path = tmp_path / name
@@ -93,7 +111,10 @@ def project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch)
         ["git", "commit", "-q", "-m", "x"],
     ):
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    return Paths(tmp_path)
+    paths = Paths(tmp_path)
+    paths.annotations.mkdir()
+    (paths.annotations / "a.jsonl").write_text("{}\n")
+    return paths
 
 
 def own_environment(store: Path) -> dict[str, str]:

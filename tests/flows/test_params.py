@@ -68,10 +68,8 @@ def test_gate_thresholds_come_from_the_registry_file(paths: Paths) -> None:
 
 
 def test_value_of_the_profile_is_taken_at_any_depth(paths: Paths) -> None:
-    _write(
-        paths,
-        "profile: smoke\nclone: {steps: {demo: 9, smoke: 2}}\nprices: {tools: {search: {money: {smoke: 1}, seconds: 2}}}\n",
-    )
+    prices = "prices: {tools: {search: {money: {smoke: 1}, seconds: 2}}}"
+    _write(paths, f"profile: smoke\nclone: {{steps: {{demo: 9, smoke: 2}}}}\n{prices}\n")
     params = load_params(paths)
     assert params.clone.steps == 2
     assert params.prices.tools["search"].money == 1

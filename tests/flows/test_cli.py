@@ -1,0 +1,90 @@
+"""The command `qanat`, as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from flows.shared.paths import Paths
+from flows.shared.prefect_server import free_port
+
+QANAT = [sys.executable, "-m", "flows.cli"]
+
+
+def _qanat(project: Paths, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*QANAT, *arguments], cwd=project.root, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+
+
+def test_run_promotes_and_a_second_run_does_nothing(project: Paths, prefect_api: str) -> None:
+    first = _qanat(project, "run", PREFECT_API_URL=prefect_api)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "3 stages ran: first, second, third." in first.stdout
+    assert f"Champion: {project.root.name} version 1" in first.stdout
+    started = time.monotonic()
+    second = _qanat(project, "run", PREFECT_API_URL="http://127.0.0.1:1/api")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "0 stages ran" in second.stdout
+    assert f"Champion: {project.root.name} version 1" in second.stdout
+    assert time.monotonic() - started < 15
+    assert not (project.logs / "prefect-server.log").exists()
+    assert _qanat(project, "explain", "second").stdout == "second: nothing changed, it would not run\n"
+    project.params.write_text("profile: demo\nseed: 5\n")
+    assert _qanat(project, "explain", "second").stdout == "second: modified params.yaml: seed\n"
+
+
+def test_new_annotations_are_noticed(project: Paths) -> None:
+    from flows.annotations import ensure
+
+    assert ensure(project) == ["data/annotations changed: tracked anew in data/annotations.dvc"]
+    assert ensure(project) == []
+    (project.annotations / "b.jsonl").write_text("{}\n")
+    assert ensure(project) == ["data/annotations changed: tracked anew in data/annotations.dvc"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--profile", "big"), "qanat: --profile: must be one of demo, full, smoke, is 'big'"),
+        (("explain", "nowhere"), "qanat: dvc.yaml has no stage 'nowhere' (it has first, second, third)"),
+        (("ask", "Why?"), "qanat: no champion yet: `qanat run` trains and promotes one"),
+    ],
+)
+def test_fault_is_one_line_without_a_stack_trace(project: Paths, arguments: tuple[str, ...], message: str) -> None:
+    done = _qanat(project, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.strip() == message
+
+
+def test_bad_annotations_are_explained_row_by_row(project: Paths) -> None:
+    (project.annotations / "a.jsonl").write_text('{"kind": "pair"\n{"kind": "dance"}\n')
+    done = _qanat(project, "annotations", "check", "data/annotations")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("a.jsonl:1: is not valid JSON at column 16")
+    assert lines[-1] == "0 good rows, 2 bad"
+
+
+def test_pages_of_mlflow_and_prefect_open_and_close_together(project: Paths) -> None:
+    ports = free_port(), free_port()
+    command = [*QANAT, "ui", "--mlflow-port", str(ports[0]), "--prefect-port", str(ports[1])]
+    ui = subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True)
+    try:
+        assert ui.stdout is not None
+        assert [ui.stdout.readline().split()[0] for _ in range(2)] == ["MLflow", "Prefect"]
+        for port in ports:
+            assert "<html" in httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True).text
+    finally:
+        ui.send_signal(signal.SIGTERM)
+        ui.communicate(timeout=30)
+    assert ui.returncode == 0
+    for port in ports:
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://127.0.0.1:{port}/")

@@ -38,7 +38,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 smoke: $(STAMP)
-	$(BIN)/qanat smoke
+	rm -rf .work/smoke && mkdir -p .work/smoke
+	git ls-files -co --exclude-standard | tar -cT - | tar -x -C .work/smoke
+	git -C .work/smoke init -q && git -C .work/smoke add -A && git -C .work/smoke -c user.name=smoke -c user.email=smoke@localhost commit -q -m smoke
+	cd .work/smoke && ../../$(BIN)/python -m flows.cli run --profile smoke
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -5,7 +5,7 @@ for either where a decoy page ranks high. Knownness is measured later (`knownnes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from components.curation.facts import Fact
 from components.curation.problem_making import (
@@ -23,6 +23,12 @@ from components.curation.problem_making import (
 from components.schema.problem import Budget, Problem
 
 PHRASINGS_PER_FACT = 3
+PHRASINGS: Mapping[str, int] = {
+    **{"capital": 8, "region": 6, "nationality": 6, "language": 6},
+    **{"currency": 4, "religion": 4, "internet_code": 3},
+    **{"anthem": 1, "legislature": 1, "aircraft_prefix": 1, "highest_point": 1, "independence": 2, "government": 1},
+}
+"""Phrasings of one `fact` by attribute: what people ask most, and what a model may know, comes up most."""
 BUDGET = Budget(max_calls=2)
 
 
@@ -46,7 +52,8 @@ def decoy_problems(facts: Sequence[Fact], seed: int) -> Iterator[Problem]:
 def _problems(facts: Iterator[Fact], family: str, seed: int) -> Iterator[Problem]:
     for fact in facts:
         split = country_split(fact, seed)
-        ways = phrased(ASKING, ASKING_IN_TEST, split=split, count=PHRASINGS_PER_FACT, key=(family, fact.key))
+        count = PHRASINGS.get(fact.attribute, PHRASINGS_PER_FACT) if family == "fact" else PHRASINGS_PER_FACT
+        ways = phrased(ASKING, ASKING_IN_TEST, split=split, count=count, key=(family, fact.key))
         for number, way in ways:
             yield as_problem(_question(fact, family, number, way), split=split)
 

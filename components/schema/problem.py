@@ -38,7 +38,7 @@ class Budget:
 
     max_calls: int = 3
     max_answer_tokens: int = 32
-    max_argument_tokens: int = 48
+    max_argument_tokens: int = 32
     max_context_tokens: int = 640
 
 

@@ -104,13 +104,15 @@ class _Parts:
             self.arguments += written
 
     def example(self, ids: tuple[int, ...]) -> Example:
+        """The sequence up to its last target: what comes later teaches nothing and would only be computed."""
+        targets = [*self.arguments, *self.answers, *self.stays, *(stop - 1 for _, stop in self.calls)]
         return Example(
-            ids=ids,
+            ids=ids[: max(targets, default=-1) + 1],
             calls=tuple(self.calls),
             stays=tuple(self.stays),
             arguments=tuple(self.arguments),
             answers=tuple(self.answers),
-            firsts=tuple(self.firsts),
+            firsts=tuple(first for first in self.firsts if first <= max(targets, default=-1)),
         )
 
 

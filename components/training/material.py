@@ -21,6 +21,9 @@ from components.training.examples import EVERYTHING, Example, Teach, example
 from components.training.reinforce import Material
 from components.training.settings import ReinforceSettings
 
+LEAST_ADVANTAGE = 0.01
+"""Siblings that differ by less (the likelihood of the reference wobbles) are not worth a backward pass."""
+
 Specs = Callable[[Sequence[str]], tuple[ToolSpec, ...]]
 
 
@@ -74,7 +77,7 @@ def _arguments(group: Group, encoder: Encoder) -> list[Example]:
     return [
         replace(encoder.example(trajectory, group.problem, teach), weight=advantage)
         for trajectory, advantage in zip(group.trajectories, advantages(group), strict=True)
-        if abs(advantage) > 1e-6
+        if abs(advantage) >= LEAST_ADVANTAGE
     ]
 
 

@@ -108,7 +108,9 @@ def reinforce(
     while optimiser.step_count < settings.steps:
         material = material_of(optimiser.step_count)
         model.train()
-        metrics = group_metrics(material.groups) | backward(model, material, pool, settings, vocabulary)
+        judging = optimiser.step_count >= settings.decision_start * settings.steps
+        metrics = group_metrics(material.groups)
+        metrics |= backward(model, material, pool, settings, vocabulary, judging=judging)
         metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
         refresh(trained)
         report(optimiser.step_count, metrics)
@@ -123,10 +125,14 @@ def backward(
     pool: Mapping[int, Replay],
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
+    *,
+    judging: bool = True,
 ) -> dict[str, float]:
-    """Accumulate the gradient of all losses of a step; the losses come back by name."""
+    """Accumulate the gradient of a step's losses, which come back by name. `judging`: decisions are learnt too."""
     call_token = vocabulary.opening[0]
-    metrics = {"loss/decision": settings.decision_weight * _decisions(model, material.groups, settings, vocabulary)}
+    metrics: dict[str, float] = {}
+    if judging:
+        metrics["loss/decision"] = _decisions(model, material.groups, settings, vocabulary)
     scale = settings.argument_weight / max(1, len(material.arguments)) / NORMAL_ARGUMENTS
     metrics["loss/argument"] = _weighted(model, material.arguments, settings, call_token, scale=scale)
     metrics["loss/reference"] = _answers(model, material.references, settings, call_token)

@@ -40,6 +40,9 @@ class CloneSettings(TrainerSettings):
 class ReinforceSettings(TrainerSettings):
     """Reinforcement learning of the composite."""
 
+    argument_weight: float = Field(default=3.0, ge=0)
+    decision_weight: float = Field(default=0.3, ge=0)
+
     learning_rate: float = Field(default=6e-5, gt=0, le=1)
     steps: int = Field(default=24, ge=1)
     batch: int = Field(default=8, ge=1)
@@ -52,6 +55,8 @@ class ReinforceSettings(TrainerSettings):
     samples: int = Field(default=4, ge=2)
     """Sampled argument siblings of the search branch, for the leave-one-out baseline."""
     temperature: float = Field(default=1.0, gt=0)
+    decision_start: float = Field(default=0.5, ge=0, le=1)
+    """Share of the steps before decisions are learnt: while the queries still fail, every call looks worthless."""
     decision_temperature: float = Field(default=0.25, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
     replay_batch: int = Field(default=6, ge=0)

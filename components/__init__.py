@@ -1,1 +1,1 @@
-"""Qanat's library: plain functions over frozen records; knows no orchestrator, tracker, environment variable or clock."""
+"""Qanat's library: plain functions over frozen records; knows no orchestrator, tracker, environment or clock."""

@@ -14,7 +14,7 @@ class PolicySettings(BaseModel):
 
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Compute type of the forward pass."""
-    slots: int = Field(default=64, ge=1, le=1024)
+    slots: int = Field(default=320, ge=1, le=1024)
     """Sequences decoded side by side."""
     prefill_tokens: int = Field(default=6144, ge=64)
     """Most padded tokens in one forward; bounds peak memory."""

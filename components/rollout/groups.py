@@ -37,6 +37,8 @@ class GroupSettings:
     samples: int
     """Siblings of the preferred tool."""
     temperature: float
+    max_tokens: int
+    """Limit of every turn of a branch."""
     price_warmup_steps: int
     """Steps over which lambda rises from 0 to its value."""
 
@@ -56,10 +58,10 @@ def collect_groups(
 
     Each lone branch acts greedily; the siblings sample their arguments and then answer greedily.
     """
-    show = RolloutSettings()
-    probs = policy.decide([request_of(policy, start(p), toolbox, show, seed=seed) for p in problems])
+    greedy = RolloutSettings(max_tokens=settings.max_tokens)
+    probs = policy.decide([request_of(policy, start(p), toolbox, greedy, seed=seed) for p in problems])
     preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
-    hot, greedy = RolloutSettings(temperature=settings.temperature), show
+    hot = RolloutSettings(temperature=settings.temperature, max_tokens=settings.max_tokens)
     branches = [(p, tool, hot) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
     branches += [
         (p, d, greedy)

@@ -28,6 +28,8 @@ class RolloutSettings:
     """Of argument tokens."""
     answer_temperature: float = 0.0
     decision_temperature: float = 0.0
+    max_tokens: int | None = None
+    """Limit of every turn on top of the problem's budget; None leaves the budget alone."""
     show_tools: bool = True
     """False plays the bare model: no tool in the prompt, so every turn is an answer."""
 
@@ -106,8 +108,8 @@ def request_of(
         answer_temperature=settings.answer_temperature,
         decision_temperature=settings.decision_temperature,
         seed=child_seed(seed, len(state.messages)),
-        max_answer_tokens=budget.max_answer_tokens,
-        max_argument_tokens=budget.max_argument_tokens,
+        max_answer_tokens=min(budget.max_answer_tokens, settings.max_tokens or budget.max_answer_tokens),
+        max_argument_tokens=min(budget.max_argument_tokens, settings.max_tokens or budget.max_argument_tokens),
         max_context_tokens=budget.max_context_tokens,
     )
 

@@ -1,4 +1,4 @@
-"""What is to be solved. Takes nothing; gives `Problem` and its parts. Does not check answers: see `components.reward.checkers`."""
+"""What is to be solved. Takes nothing; gives `Problem` and its parts. Checks no answer: see `reward.checkers`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class CheckerSpec:
     """Which checker judges an answer, with its settings."""
 
     kind: CheckerKind
-    """phrase: an alias occurs as whole words; number: a number within tolerance; overlap: unigram F1; expression: countdown."""
+    """phrase: an alias as whole words; number: within tolerance; overlap: unigram F1; expression: countdown and 24."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """number: {"value", "relative_tolerance"}; overlap: {"minimum_f1"}; expression: {"numbers", "target"}; phrase: {}."""
+    """number: value, relative_tolerance; overlap: minimum_f1; expression: numbers, target, use_all; phrase: rivals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +62,4 @@ class Problem:
     """Problems of one group never straddle splits (country, operands, puzzle numbers, chat prompt)."""
     split: Split
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the generator knew (country, attribute, operands, phrasing id); for reports and tests, never shown to the policy."""
+    """What the generator knew (country, attribute, operands, phrasing); for reports and tests; no policy sees it."""

@@ -44,7 +44,7 @@ class ToolSettings(BaseModel):
     """The engine that the annotators had."""
     k: int = Field(default=2, ge=1, le=20)
     """Passages shown per search."""
-    result_tokens: int = Field(default=56, ge=8, le=4096)
+    result_tokens: int = Field(default=44, ge=8, le=4096)
     """Budget of one passage's line."""
     python: PythonLimits = PythonLimits()
     searxng_url: str | None = None

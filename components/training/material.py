@@ -63,10 +63,12 @@ def material(
     groups: Sequence[Group], replay: tuple[int, ...], encoder: Encoder, settings: ReinforceSettings
 ) -> Material:
     """What one reinforcement step learns from its groups."""
+    useful = [found for group in groups if (found := _useful(group, settings.least_likelihood)) is not None]
+    best = sorted(useful, key=lambda found: -found[0])[: settings.references]
     return Material(
         groups=tuple(groups),
         arguments=tuple(one for group in groups for one in _arguments(group, encoder)),
-        references=tuple(one for group in groups for one in _reference(group, encoder, settings.least_likelihood)),
+        references=tuple(encoder.reference(trajectory, problem) for _, trajectory, problem in best),
         replay=replay,
     )
 
@@ -81,16 +83,17 @@ def _arguments(group: Group, encoder: Encoder) -> list[Example]:
     ]
 
 
-def _reference(group: Group, encoder: Encoder, least: float) -> list[Example]:
-    """The best branch with a useful response; the direct branch is never taught the gold (it would memorise it)."""
+def _useful(group: Group, least: float) -> tuple[float, Trajectory, Problem] | None:
+    """The best branch with a useful tool response; the direct branch is never taught the gold: it would memorise it."""
     useful = [
         (reward, trajectory)
         for trajectory, reward, likelihood in zip(group.trajectories, group.rewards, group.likelihoods, strict=True)
         if _answers_after_call(trajectory) and likelihood is not None and likelihood >= least
     ]
     if not useful:
-        return []
-    return [encoder.reference(max(useful, key=lambda pair: pair[0])[1], group.problem)]
+        return None
+    reward, trajectory = max(useful, key=lambda pair: pair[0])
+    return reward, trajectory, group.problem
 
 
 def _answers_after_call(trajectory: Trajectory) -> bool:

@@ -222,11 +222,17 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics["reward/total"] = sum(r for g in groups for r in g.rewards) / max(1, len(trajectories))
     spread = [max(abs(a) for a in advantages(g)) > 1e-6 for g in groups]
     metrics["rollout/groups_with_signal"] = sum(spread) / max(1, len(groups))
+    siblings = [t.outcome.success for g in groups for t in g.trajectories if _is_sampled(g, t.forced[0])]
+    metrics["rollout/sampled_correct"] = sum(s is True for s in siblings) / max(1, len(siblings))
     acted = [max(g.probs, key=lambda d, p=g.probs: p[d]) for g in groups]  # type: ignore[misc]
     metrics["rollout/call_rate"] = sum(d != ANSWER for d in acted) / max(1, len(acted))
     best = [max(v := decision_values(g), key=lambda d: v[d]) for g in groups]
     metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
     return metrics
+
+
+def _is_sampled(group: Group, decision: str) -> bool:
+    return sum(t.forced[0] == decision for t in group.trajectories) > 1
 
 
 def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int) -> None:

@@ -31,9 +31,9 @@ class CloneSettings(TrainerSettings):
     """Behaviour cloning."""
 
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
-    steps: int = Field(default=44, ge=1)
-    batch: int = Field(default=14, ge=1)
-    direct_batch: int = Field(default=8, ge=0)
+    steps: int = Field(default=32, ge=1)
+    batch: int = Field(default=12, ge=1)
+    direct_batch: int = Field(default=7, ge=0)
     """Examples a step of the base model's own direct answers (self-distillation of the direct branch)."""
 
 
@@ -42,31 +42,40 @@ class ReinforceSettings(TrainerSettings):
 
     argument_weight: float = Field(default=3.0, ge=0)
     decision_weight: float = Field(default=0.3, ge=0)
+    warmup_steps: int = Field(default=1, ge=0)
 
-    learning_rate: float = Field(default=6e-5, gt=0, le=1)
-    steps: int = Field(default=24, ge=1)
-    batch: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1.5e-4, gt=0, le=1)
+    steps: int = Field(default=14, ge=1)
+    batch: int = Field(default=10, ge=1)
     """Problems a step."""
     families: tuple[str, ...] = Field(
-        default=("fact", "number", "two_hop", "fact", "number", "fact_compute", "compute", "fact", "decoy", "chat"),
+        default=(
+            *("fact", "number", "two_hop", "fact", "number", "decoy"),
+            *("fact", "fact_compute", "number", "compute", "fact", "chat"),
+        ),
         min_length=1,
     )
     """Families of the problems, taken in turn; a name may occur several times."""
     samples: int = Field(default=4, ge=2)
     """Sampled argument siblings of the search branch, for the leave-one-out baseline."""
     temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=24, ge=4)
+    """Limit of every turn in a rollout: one straggler holds up the whole batch."""
     decision_start: float = Field(default=0.5, ge=0, le=1)
     """Share of the steps before decisions are learnt: while the queries still fail, every call looks worthless."""
     decision_temperature: float = Field(default=0.25, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
     replay_batch: int = Field(default=6, ge=0)
     """Replayed demonstrations a step."""
-    replay_weight: float = Field(default=1.0, ge=0)
+    replay_weight: float = Field(default=0.1, ge=0)
+    """Of the imitation of replayed decisions and code; heavier, their gradient drowns that of the queries."""
     kl_weight: float = Field(default=0.5, ge=0)
     """Of KL(clone || policy) on replayed answer tokens."""
     price_warmup_steps: int = Field(default=4, ge=0)
     """Steps over which lambda rises from 0."""
-    reference_weight: float = Field(default=0.3, ge=0)
+    references: int = Field(default=4, ge=0)
+    """References taught a step, those with the best rewards."""
+    reference_weight: float = Field(default=0.1, ge=0)
     """Of the likelihood gradient on the reference's tokens."""
     least_likelihood: float = Field(default=0.2, ge=0, le=1)
     """A reference whose likelihood given the tool responses is lower is not taught: the responses do not hold it."""
@@ -78,7 +87,7 @@ class DistilSettings(TrainerSettings):
     """Distillation of search data."""
 
     learning_rate: float = Field(default=6e-5, gt=0, le=1)
-    steps: int = Field(default=12, ge=1)
-    batch: int = Field(default=14, ge=1)
+    steps: int = Field(default=8, ge=1)
+    batch: int = Field(default=12, ge=1)
     search_share: float = Field(default=0.7, ge=0, le=1)
     """Share of search trajectories in a batch; the rest is replayed demonstrations and direct answers."""

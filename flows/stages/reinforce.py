@@ -93,6 +93,7 @@ def _material_of(
             batch=settings.batch,
             samples=settings.samples,
             temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
             price_warmup_steps=settings.price_warmup_steps,
         ),
         seed=run.seed,

@@ -22,6 +22,14 @@ import psutil
 from flows.shared.faults import UserFault
 
 GRACE_SECONDS = 10.0
+COMPUTING = {
+    # Large tensors come and go every layer: giving their pages back to the kernel each time costs 10-15 % of a step.
+    "MALLOC_MMAP_THRESHOLD_": str(2**33),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    # Threads that spin while they wait make a busy machine several times slower; sleeping costs a quiet one under 10 %.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""How a stage's process computes, unless the environment says otherwise."""
 
 
 class RunUnderWay(UserFault):
@@ -127,4 +135,4 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     here = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     first = path if path.split(os.pathsep)[0] == here else f"{here}{os.pathsep}{path}"
-    return {**os.environ, "PATH": first, "PYTHONUNBUFFERED": "1", **extra}
+    return {**COMPUTING, **os.environ, "PATH": first, "PYTHONUNBUFFERED": "1", **extra}

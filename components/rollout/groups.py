@@ -30,8 +30,12 @@ ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequ
 class GroupSettings:
     """What a step collects."""
 
+    query_families: tuple[str, ...]
+    """Families of the problems before decisions are judged, taken in turn."""
     families: tuple[str, ...]
-    """Families of the problems, taken in turn."""
+    """The same from then on."""
+    judge_from: int
+    """First step at which every decision is tried; before it only the siblings' arguments are compared."""
     batch: int
     """Problems a step."""
     samples: int
@@ -53,8 +57,10 @@ def collect_groups(
     reward: RewardSettings,
     settings: GroupSettings,
     seed: int,
+    judging: bool = True,
 ) -> tuple[Group, ...]:
-    """One group a problem: the tool that the policy likes best is sampled K times, every other decision is tried once.
+    """One group a problem: the tool that the policy likes best is sampled K times and, when decisions are judged, every
+    other decision is tried once.
 
     Each lone branch acts greedily; the siblings sample their arguments and then answer greedily.
     """
@@ -63,12 +69,13 @@ def collect_groups(
     preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
     hot = RolloutSettings(temperature=settings.temperature, max_tokens=settings.max_tokens)
     branches = [(p, tool, hot) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
-    branches += [
-        (p, d, greedy)
-        for p, tool in zip(problems, preferred, strict=True)
-        for d in (ANSWER, *p.tool_names)
-        if d != tool
-    ]
+    if judging:
+        branches += [
+            (p, d, greedy)
+            for p, tool in zip(problems, preferred, strict=True)
+            for d in (ANSWER, *p.tool_names)
+            if d != tool
+        ]
     owners = [problem for problem, _, _ in branches]
     trajectories = rollout(
         policy,
@@ -161,14 +168,16 @@ class Collector:
     def __call__(self, step: int) -> tuple[Group, ...]:
         """Groups under the policy's present weights; the same step, weights and tools give the same groups."""
         settings = self.settings
-        warm = min(1.0, (step + 1) / (settings.price_warmup_steps + 1))
+        warm, judging = min(1.0, (step + 1) / (settings.price_warmup_steps + 1)), step >= settings.judge_from
+        families = settings.families if judging else settings.query_families
         return collect_groups(
             self.policy,
-            batch_problems(self.problems, settings.families, settings.batch, seed=self.seed, step=step),
+            batch_problems(self.problems, families, settings.batch, seed=self.seed, step=step),
             self.toolbox,
             score_reference=self.score_reference,
             units=self.units,
             reward=self.reward.model_copy(update={"price": self.reward.price * warm}),
             settings=settings,
             seed=child_seed(self.seed, "rollout", step),
+            judging=judging,
         )

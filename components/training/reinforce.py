@@ -108,7 +108,7 @@ def reinforce(
     while optimiser.step_count < settings.steps:
         material = material_of(optimiser.step_count)
         model.train()
-        judging = optimiser.step_count >= settings.decision_start * settings.steps
+        judging = optimiser.step_count >= settings.judge_from()
         metrics = group_metrics(material.groups)
         metrics |= backward(model, material, pool, settings, vocabulary, judging=judging)
         metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
@@ -226,7 +226,10 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics["rollout/sampled_correct"] = sum(s is True for s in siblings) / max(1, len(siblings))
     acted = [max(g.probs, key=lambda d, p=g.probs: p[d]) for g in groups]  # type: ignore[misc]
     metrics["rollout/call_rate"] = sum(d != ANSWER for d in acted) / max(1, len(acted))
-    best = [max(v := decision_values(g), key=lambda d: v[d]) for g in groups]
+    judged = [g for g in groups if any(t.forced[0] == ANSWER for t in g.trajectories)]
+    if not judged:
+        return metrics
+    best = [max(v := decision_values(g), key=lambda d: v[d]) for g in judged]
     metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
     return metrics
 

@@ -44,24 +44,25 @@ class ReinforceSettings(TrainerSettings):
     decision_weight: float = Field(default=0.3, ge=0)
     warmup_steps: int = Field(default=1, ge=0)
 
-    learning_rate: float = Field(default=1.5e-4, gt=0, le=1)
-    steps: int = Field(default=14, ge=1)
-    batch: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    steps: int = Field(default=19, ge=1)
+    batch: int = Field(default=12, ge=1)
     """Problems a step."""
+    query_families: tuple[str, ...] = Field(
+        default=("fact", "number", "fact", "number", "two_hop", "decoy"), min_length=1
+    )
+    """Families of the problems while only arguments are learnt, taken in turn; a name may occur several times."""
     families: tuple[str, ...] = Field(
-        default=(
-            *("fact", "number", "two_hop", "fact", "number", "decoy"),
-            *("fact", "fact_compute", "number", "compute", "fact", "chat"),
-        ),
+        default=("fact", "number", "compute", "fact", "chat", "two_hop", "fact", "decoy", "number", "fact_compute"),
         min_length=1,
     )
-    """Families of the problems, taken in turn; a name may occur several times."""
+    """The same once decisions are judged too."""
     samples: int = Field(default=4, ge=2)
     """Sampled argument siblings of the search branch, for the leave-one-out baseline."""
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=24, ge=4)
     """Limit of every turn in a rollout: one straggler holds up the whole batch."""
-    decision_start: float = Field(default=0.5, ge=0, le=1)
+    decision_start: float = Field(default=0.74, ge=0, le=1)
     """Share of the steps before decisions are learnt: while the queries still fail, every call looks worthless."""
     decision_temperature: float = Field(default=0.25, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
@@ -79,6 +80,11 @@ class ReinforceSettings(TrainerSettings):
     """Of the likelihood gradient on the reference's tokens."""
     least_likelihood: float = Field(default=0.2, ge=0, le=1)
     """A reference whose likelihood given the tool responses is lower is not taught: the responses do not hold it."""
+
+    def judge_from(self) -> int:
+        """The first step whose decisions are learnt."""
+        return round(self.decision_start * self.steps)
+
     call_rate_low: float = Field(default=0.05, ge=0, le=1)
     """The run stops when fewer problems than this share still call a tool."""
 

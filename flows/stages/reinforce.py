@@ -89,7 +89,9 @@ def _material_of(
         units=actor.prices.units,
         reward=run.params.reward,
         settings=GroupSettings(
+            query_families=settings.query_families,
             families=settings.families,
+            judge_from=settings.judge_from(),
             batch=settings.batch,
             samples=settings.samples,
             temperature=settings.temperature,

@@ -20,7 +20,16 @@ from components.schema.trajectory import ANSWER
 from components.tools.prices import PriceSheet
 
 PROBLEMS = tuple(make_problem(prompt=f"{text}?", max_calls=2) for text in ("Why", "2+2", "Who"))
-SETTINGS = GroupSettings(families=("fact",), batch=2, samples=3, max_tokens=24, temperature=1.0, price_warmup_steps=4)
+SETTINGS = GroupSettings(
+    query_families=("fact",),
+    families=("fact",),
+    judge_from=0,
+    batch=2,
+    samples=3,
+    max_tokens=24,
+    temperature=1.0,
+    price_warmup_steps=4,
+)
 REWARD = RewardSettings()
 
 

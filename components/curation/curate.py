@@ -23,7 +23,7 @@ from components.curation.demonstrate import (
 )
 from components.curation.duplicates import near_duplicates
 from components.curation.gain import ScoreReference, results_of, verdicts
-from components.curation.knownness import Ask, ask_base, complete
+from components.curation.knownness import Ask, ask_base, chat_fault, complete
 from components.curation.leaks import leaks
 from components.curation.ledger import Ledger
 from components.curation.matching import Match, match_all
@@ -89,10 +89,12 @@ def _completed(
 ) -> Iterator[Problem]:
     """Problems whose reference passes their checker, with what the base model's answers add."""
     for problem in problems:
+        fault = chat_fault(problem, answers, settings)
+        if fault is not None:
+            ledger.drop_problem(problem, fault)
+            continue
         done = complete(problem, answers, settings)
-        if done is None:
-            ledger.drop_problem(problem, "no_own_answer")
-        elif not check(done, done.reference.text):
+        if not check(done, done.reference.text):
             ledger.drop_problem(done, "gold_fails_checker")
         else:
             yield done

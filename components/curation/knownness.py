@@ -5,6 +5,7 @@ problem (its reference is the model's own answer) and some other train problems 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from components.curation.settings import CurateSettings
 from components.reward.checkers import check
 from components.schema.identity import stable_hash
 from components.schema.problem import CheckerSpec, Problem, Reference
+
+_SENTENCE_END = re.compile(r"[.!?…][\"')\]”’]*$")
 
 Ask = Callable[[Sequence[str]], Sequence[str]]
 """Prompts to the base model's greedy direct answers, no tool text."""
@@ -28,11 +31,23 @@ def ask_base(problems: Sequence[Problem], ask: Ask, settings: CurateSettings) ->
     return {prompt: answer for prompt, answer in zip(prompts, answers, strict=True) if answer}
 
 
-def complete(problem: Problem, answers: Mapping[str, str], settings: CurateSettings) -> Problem | None:
-    """The problem with what the base model's answer adds; None for chat that it had nothing to say to."""
+def chat_fault(problem: Problem, answers: Mapping[str, str], settings: CurateSettings) -> str | None:
+    """Why a chat problem is not well posed: the model's own answer is missing, unfinished or long."""
+    if problem.family != "chat":
+        return None
+    answer = answers.get(problem.prompt)
+    if answer is None:
+        return "no_own_answer"
+    if not _SENTENCE_END.search(answer):
+        return "own_answer_unfinished"
+    return "own_answer_too_long" if len(answer.split()) > settings.chat_max_words else None
+
+
+def complete(problem: Problem, answers: Mapping[str, str], settings: CurateSettings) -> Problem:
+    """The problem with what the base model's answer adds; chat must have no `chat_fault`."""
     answer = answers.get(problem.prompt)
     if problem.family == "chat":
-        return None if answer is None else _chat(problem, answer, settings)
+        return _chat(problem, answers[problem.prompt], settings)
     if problem.family == "fact" and answer is not None:
         known = "fact_known" if check(problem, answer) else "fact_unknown"
         return replace(problem, slices=(*problem.slices, known))

@@ -16,6 +16,8 @@ from components.schema.problem import Problem
 REASONS: Mapping[str, str] = {
     "gold_fails_checker": "its own reference does not pass its checker. Fix: correct reference or checker",
     "no_own_answer": "the base model has nothing to say to it. Fix: write another prompt",
+    "own_answer_too_long": "the base model answers with more than chat_max_words words. Fix: ask something plainer",
+    "own_answer_unfinished": "the base model's answer has no sentence end. Fix: ask something plainer",
     "held_out": "its prompt belongs to the validation or test split. Fix: annotate train problems",
     "unknown_prompt": "no problem has this prompt, and it has no reference. Fix: copy the prompt or add a reference",
     "near_duplicate": "it repeats an earlier annotation. Fix: remove one of them",

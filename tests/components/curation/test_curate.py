@@ -136,6 +136,26 @@ def test_chat_without_an_answer_of_the_model_is_dropped() -> None:
     assert CHAT.prompt not in {problem.prompt for problem in data.problems}
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("It is N'Djamena, a city that", "own_answer_unfinished"),
+        (f"It is {'very ' * 20}warm.", "own_answer_too_long"),
+        ("It is “warm.”", None),
+        ("Warm!", None),
+    ],
+)
+def test_chat_is_kept_only_with_a_short_whole_sentence_of_the_model(answer: str, reason: str | None) -> None:
+    data = run(answer=answer)
+    assert data.report["dropped_by_reason"] == ({reason: 1} if reason else {})
+    assert (CHAT.prompt in {problem.prompt for problem in data.problems}) == (reason is None)
+
+
+def test_a_fact_may_be_answered_at_length() -> None:
+    data = run(answer=f"It is N'Djamena, {'a large city ' * 8}")
+    assert {CHAD.prompt, MALI.prompt} <= {problem.prompt for problem in data.problems}
+
+
 def test_harmful_calls_become_a_direct_answer_where_the_model_is_right() -> None:
     def prefers_silence(items: Sequence[tuple[str, Sequence[str], Reference]]) -> list[float]:
         return [-5.0 if any(shown) else -0.1 for _, shown, _ in items]

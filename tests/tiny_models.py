@@ -6,6 +6,7 @@ A *leaning* model is random but for its head, which prefers some continuations, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -112,7 +113,7 @@ def tiny_other(family: str) -> Any:
 
 
 @cache
-def _leaning_weights() -> dict[str, torch.Tensor]:
+def _leaning() -> Any:
     model, texts = tiny_llama(1), chat()
     start = texts.prompt_ids("?", ())[-1:]
     habits: list[tuple[Sequence[int], float]] = [
@@ -132,14 +133,12 @@ def _leaning_weights() -> dict[str, torch.Tensor]:
                 strongest.setdefault(pair, strength)
         for (before, after), strength in strongest.items():
             head[after] += strength * embedding[before]
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return model
 
 
 def leaning_llama() -> Any:
     """A model that sometimes calls search, python or delegate and sometimes answers."""
-    model = tiny_llama(1)
-    model.load_state_dict(_leaning_weights())
-    return model
+    return copy.deepcopy(_leaning())
 
 
 def tiny_policy(model: Any = None, *, slots: int = 64, prefill_tokens: int = 6144) -> Policy:

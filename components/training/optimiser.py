@@ -56,7 +56,8 @@ class MasterAdamW:
     def step(self) -> float:
         """One update from the gradients on the model, which are cleared; gives their norm before clipping."""
         for name, parameter in self._named.items():
-            self._masters[name].grad = None if parameter.grad is None else parameter.grad.float()
+            master = self._masters[name]
+            master.grad = torch.zeros_like(master) if parameter.grad is None else parameter.grad.float()
             parameter.grad = None
         norm = float(torch.nn.utils.clip_grad_norm_(self._masters.values(), self._max_grad_norm))
         for group in self._adam.param_groups:

@@ -86,6 +86,15 @@ def test_a_direct_answer_without_decisions_leaves_the_root_decision_out() -> Non
     assert not encoder().example(trajectory, PROBLEM, Teach(first_decision=False)).stays
 
 
+def test_a_sequence_ends_at_its_last_target() -> None:
+    trajectory = told(PROBLEM, [("search", "capital Chad", "N'Djamena")], "It is N'Djamena.")
+    whole = encoder().example(trajectory, PROBLEM)
+    queries = encoder().example(trajectory, PROBLEM, Teach(decisions=False, answers=False))
+    assert queries.ids == whole.ids[: whole.arguments[-1] + 1]
+    assert (queries.arguments, queries.firsts) == (whole.arguments, ())
+    assert whole.ids[-1] == chat().end_id
+
+
 def test_a_policys_turn_without_tokens_is_encoded_once_and_not_refused() -> None:
     trajectory = told(PROBLEM, [("search", "capital Chad", "N'Djamena")], "It is N'Djamena.")
     bare = tuple(

@@ -99,6 +99,13 @@ def test_the_only_checkpoint_left_by_a_kill_is_kept_until_the_next_one_is_in_pla
     assert _optimiser(_model()).load(folder) == {"step": 1, "note": "second"}
 
 
+def test_a_step_on_which_nothing_was_learnt_can_be_saved(tmp_path: Path) -> None:
+    optimiser = _optimiser(_model())
+    assert optimiser.step() == 0.0
+    optimiser.save(tmp_path / "c", {})
+    assert _optimiser(_model()).load(tmp_path / "c") == {"step": 1}
+
+
 def test_without_a_checkpoint_training_begins_at_the_beginning(tmp_path: Path) -> None:
     optimiser = _optimiser(_model())
     assert optimiser.load(tmp_path / "none") is None

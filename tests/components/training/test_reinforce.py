@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 import torch
 from doubles import make_problem
-from tiny_models import chat, encoder, leaning_llama, specs_of, tiny_policy, told
+from tiny_models import chat, encoder, leaning_llama, specs_of, told
 
-from components.policy.generate import GenerateRequest
-from components.policy.policy import ScoreRequest
 from components.schema.cost import NO_COST
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER, Outcome, StopReason, Trajectory
 from components.training.advantage import decision_target, decision_values
 from components.training.examples import Example, Teach
+from components.training.losses import decision_log_probs
 from components.training.material import material
 from components.training.reinforce import (
     NORMAL_ARGUMENTS,
@@ -35,7 +34,17 @@ from components.training.settings import ReinforceSettings
 
 PROBLEM = make_problem()
 TOOLS = ("search", "python")
-SETTINGS = ReinforceSettings(learning_rate=3e-3, steps=8, warmup_steps=0, trained_layers=2, max_grad_norm=1.0)
+SETTINGS = ReinforceSettings(
+    learning_rate=3e-3,
+    steps=8,
+    warmup_steps=0,
+    trained_layers=2,
+    decision_weight=1.0,
+    argument_weight=1.0,
+    replay_weight=1.0,
+    decision_start=0.0,
+    references=4,
+)
 DIRECT = Teach(decisions=False, arguments=frozenset())
 
 
@@ -93,9 +102,17 @@ def _reinforce(
     return told_metrics
 
 
+@torch.no_grad()
 def _decide(model: Any) -> dict[str, float]:
-    specs = specs_of(TOOLS)
-    return tiny_policy(model).decide([GenerateRequest(_context(), specs)])[0]
+    names = [chat().encode(name) for name in TOOLS]
+    logprobs = decision_log_probs(model, [_context()], chat().call_opening, names)[0]
+    return dict(zip((ANSWER, *TOOLS), logprobs.exp().tolist(), strict=True))
+
+
+@torch.no_grad()
+def _logprob(model: Any, ids: tuple[int, ...], places: tuple[int, ...]) -> float:
+    logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return float(sum(logprobs[p - 1, ids[p]] for p in places))
 
 
 @cache
@@ -117,6 +134,11 @@ def test_the_decision_with_the_highest_value_gains_probability(best: str) -> Non
     assert metrics[-1]["loss/decision"] < metrics[0]["loss/decision"]
 
 
+def test_decisions_are_left_alone_until_the_queries_have_had_their_time() -> None:
+    metrics = _reinforce(leaning_llama(), [_bandit({ANSWER: 0.0, "search": 1.0})], steps=4, decision_start=0.5)
+    assert ["loss/decision" in one for one in metrics] == [False, False, True, True]
+
+
 def test_decisions_of_equal_value_become_equally_likely() -> None:
     model = leaning_llama()
     _reinforce(model, [_bandit({ANSWER: 0.5, "search": 0.5, "python": 0.5})], steps=20)
@@ -127,12 +149,8 @@ def test_the_argument_with_the_higher_reward_gains_probability() -> None:
     group = _searches({"capital Chad": 1.0, "river Mali": 0.0})
 
     def margin(model: Any) -> float:
-        requests = []
-        for trajectory in group.trajectories:
-            one = encoder().example(trajectory, PROBLEM)
-            requests.append(ScoreRequest(one.ids[: one.arguments[-1] + 1], one.arguments[0]))
-        better, worse = tiny_policy(model).score(requests)
-        return sum(better) - sum(worse)
+        better, worse = (encoder().example(trajectory, PROBLEM) for trajectory in group.trajectories)
+        return _logprob(model, better.ids, better.arguments) - _logprob(model, worse.ids, worse.arguments)
 
     model = leaning_llama()
     _reinforce(model, [group], decision_weight=0.0, reference_weight=0.0)
@@ -145,9 +163,7 @@ def test_the_argument_loss_is_advantage_times_log_probability_over_a_constant() 
     slow = 0.0
     for trajectory, advantage in zip(group.trajectories, (0.75, -0.75), strict=True):
         one = encoder().example(trajectory, PROBLEM)
-        with torch.no_grad():
-            logprobs = model(torch.tensor([one.ids])).logits[0].log_softmax(-1)
-        slow -= advantage * float(sum(logprobs[p - 1, one.ids[p]] for p in one.arguments))
+        slow -= advantage * _logprob(model, one.ids, one.arguments)
     assert metrics["loss/argument"] == pytest.approx(slow / 2 / NORMAL_ARGUMENTS, abs=1e-3)
 
 
@@ -162,10 +178,9 @@ def test_the_decision_loss_is_the_cross_entropy_to_the_softmax_of_values() -> No
 def test_a_reference_that_the_responses_hold_gains_probability() -> None:
     group = _searches({"capital Chad": 1.0, "river Mali": 0.0})
     (one,) = _material([group], SETTINGS).references
-    request = ScoreRequest(one.ids, one.answers[0])
     model = leaning_llama()
     _reinforce(model, [group], decision_weight=0.0, argument_weight=0.0, reference_weight=1.0)
-    assert sum(tiny_policy(model).score([request])[0]) > sum(tiny_policy(leaning_llama()).score([request])[0]) + 1.0
+    assert _logprob(model, one.ids, one.answers) > _logprob(leaning_llama(), one.ids, one.answers) + 1.0
 
 
 def _pool(model: Any) -> dict[int, Replay]:
@@ -311,6 +326,13 @@ def test_the_gold_is_taught_after_the_best_response_that_holds_it() -> None:
     assert "better: N'Djamena" in text
     assert text.endswith("It is N'Djamena.")
     assert "No idea" not in text
+
+
+def test_only_the_best_references_of_a_step_are_taught() -> None:
+    groups = [_searches({f"query {k}": 0.1 * k}) for k in range(4)]
+    taught = _material(groups, SETTINGS.model_copy(update={"references": 2})).references
+    texts = [chat().decode(one.ids) for one in taught]
+    assert ["query 3" in texts[0], "query 2" in texts[1], len(texts)] == [True, True, 2]
 
 
 def test_the_gold_is_not_taught_after_an_error() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -29,11 +30,11 @@ annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
 app.add_typer(annotation_app, name="annotations")
 
 
-def main() -> None:
-    """Entry point: faults of the user's input end with one line and status 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point (`arguments`: those of the process): faults of the user's input end with one line and status 1."""
     signal.signal(signal.SIGTERM, _leave)
     try:
-        app()
+        app(arguments)
     except (UserFault, BadRecord, BadModelFolder, OSError) as error:
         print(f"qanat: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 
+from flows.cli import main
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port
 
@@ -23,17 +24,23 @@ def _qanat(project: Paths, *arguments: str, **env: str) -> subprocess.CompletedP
     )
 
 
+def _cpu_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_run_promotes_and_a_second_run_does_nothing(project: Paths, prefect_api: str) -> None:
     first = _qanat(project, "run", PREFECT_API_URL=prefect_api)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "3 stages ran: first, second, third." in first.stdout
     assert f"Champion: {project.root.name} version 1" in first.stdout
-    started = time.monotonic()
+    before = _cpu_seconds_of_children()
     second = _qanat(project, "run", PREFECT_API_URL="http://127.0.0.1:1/api")
     assert second.returncode == 0, second.stdout + second.stderr
     assert "0 stages ran" in second.stdout
     assert f"Champion: {project.root.name} version 1" in second.stdout
-    assert time.monotonic() - started < 15
+    # the bar is 15 s of wall time on an idle machine; processor time says the same on a busy one
+    assert _cpu_seconds_of_children() - before < 15
     assert not (project.logs / "prefect-server.log").exists()
     assert _qanat(project, "explain", "second").stdout == "second: nothing changed, it would not run\n"
     project.params.write_text("profile: demo\nseed: 5\n")
@@ -57,17 +64,26 @@ def test_new_annotations_are_noticed(project: Paths) -> None:
         (("ask", "Why?"), "qanat: no champion yet: `qanat run` trains and promotes one"),
     ],
 )
-def test_fault_is_one_line_without_a_stack_trace(project: Paths, arguments: tuple[str, ...], message: str) -> None:
-    done = _qanat(project, *arguments)
-    assert done.returncode == 1
-    assert done.stderr.strip() == message
+def test_fault_is_one_line_without_a_stack_trace(
+    project: Paths,
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(project.root)
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.strip() == message
 
 
-def test_bad_annotations_are_explained_row_by_row(project: Paths) -> None:
+def test_bad_annotations_are_explained_row_by_row(project: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     (project.annotations / "a.jsonl").write_text('{"kind": "pair"\n{"kind": "dance"}\n')
-    done = _qanat(project, "annotations", "check", "data/annotations")
-    assert done.returncode == 1
-    lines = done.stdout.splitlines()
+    with pytest.raises(SystemExit) as caught:
+        main(["annotations", "check", str(project.annotations)])
+    assert caught.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("a.jsonl:1: is not valid JSON at column 16")
     assert lines[-1] == "0 good rows, 2 bad"
 

@@ -60,7 +60,7 @@ def _request(prompt: str = PROMPTS[0], names: tuple[str, ...] = NAMES, **changes
 def _mixed_requests() -> list[GenerateRequest]:
     free = [
         _request(prompt, seed=seed, temperature=1.0, answer_temperature=0.8, decision_temperature=1.0)
-        for seed, prompt in enumerate(PROMPTS * 3)
+        for seed, prompt in enumerate(PROMPTS * 2)
     ]
     forced = [_request(PROMPTS[k % 4], decision=name, seed=k) for k, name in enumerate((*NAMES, ANSWER))]
     return [*free, *forced, _request(PROMPTS[1], names=("python",)), _request(PROMPTS[1], names=())]

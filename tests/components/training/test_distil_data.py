@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_search import make_action
 
@@ -91,6 +91,7 @@ def test_hard_is_solved_on_at_most_a_quarter_but_not_on_none(verdicts: str, hard
     assert hard_problems(finished("p", verdicts), min_visits=8) == (frozenset({"p"}) if hard else frozenset())
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.sampled_from([0.5, 0.75, 0.9, 1.0]), st.integers(0, 5))
 def test_the_choice_is_the_same_for_the_same_seed_and_keeps_the_share(count: int, share: float, seed: int) -> None:
     searched = [made(f"p{index}", "yes") for index in range(count)]

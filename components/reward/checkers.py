@@ -63,12 +63,19 @@ def _number(problem: Problem, answer: str) -> bool:
 def _overlap(problem: Problem, answer: str) -> bool:
     wanted = (problem.reference.text, problem.reference.answer, *problem.reference.aliases)
     minimum = float(problem.checker.settings.get("minimum_f1", 0.5))
-    return max(unigram_f1(answer, text) for text in wanted) >= minimum
+    return max(unigram_f1(answer, text, given=problem.prompt) for text in wanted) >= minimum
 
 
-def unigram_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of word precision and recall, counting repeated words."""
+def unigram_f1(answer: str, reference: str, *, given: str = "") -> float:
+    """Harmonic mean of word precision and recall, counting repeated words.
+
+    Words of `given` (the question) do not count, unless the reference has no others: an answer that only echoes the
+    question is worth nothing.
+    """
     left, right = Counter(plain_words(answer)), Counter(plain_words(reference))
+    echoed = set(plain_words(given))
+    if any(word not in echoed for word in right):
+        left, right = (Counter({w: n for w, n in c.items() if w not in echoed}) for c in (left, right))
     common = sum((left & right).values())
     return 2.0 * common / (left.total() + right.total()) if common else 0.0
 

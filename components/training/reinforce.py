@@ -105,6 +105,7 @@ def reinforce(
     )
     if checkpoint is not None and optimiser.load(checkpoint) is not None:
         refresh(trained)
+    called = 0.0
     while optimiser.step_count < settings.steps:
         material = material_of(optimiser.step_count)
         model.train()
@@ -114,7 +115,8 @@ def reinforce(
         metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
         refresh(trained)
         report(optimiser.step_count, metrics)
-        _guard(metrics, settings, optimiser.step_count)
+        called = max(called, metrics.get("rollout/call_rate", 0.0))
+        _guard(metrics, settings, optimiser.step_count, called=called)
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
             optimiser.save(checkpoint, {})
 
@@ -238,9 +240,10 @@ def _is_sampled(group: Group, decision: str) -> bool:
     return sum(t.forced[0] == decision for t in group.trajectories) > 1
 
 
-def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int) -> None:
+def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int, *, called: float) -> None:
+    """Stop when a policy that called tools (`called`: its best rate so far) does not any more."""
     rate = metrics.get("rollout/call_rate")
-    if rate is not None and rate < settings.call_rate_low:
+    if rate is not None and rate < settings.call_rate_low < called:
         raise CallRateCollapse(
             f"step {step}: only {rate:.0%} of the problems still call a tool (floor {settings.call_rate_low:.0%}). "
             "Lower reward.price or raise reinforce.replay_weight, then run again."

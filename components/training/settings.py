@@ -31,7 +31,7 @@ class CloneSettings(TrainerSettings):
     """Behaviour cloning."""
 
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
-    steps: int = Field(default=32, ge=1)
+    steps: int = Field(default=28, ge=1)
     batch: int = Field(default=12, ge=1)
     direct_batch: int = Field(default=7, ge=0)
     """Examples a step of the base model's own direct answers (self-distillation of the direct branch)."""
@@ -45,7 +45,7 @@ class ReinforceSettings(TrainerSettings):
     warmup_steps: int = Field(default=1, ge=0)
 
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
-    steps: int = Field(default=19, ge=1)
+    steps: int = Field(default=17, ge=1)
     batch: int = Field(default=12, ge=1)
     """Problems a step."""
     query_families: tuple[str, ...] = Field(
@@ -62,11 +62,11 @@ class ReinforceSettings(TrainerSettings):
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=24, ge=4)
     """Limit of every turn in a rollout: one straggler holds up the whole batch."""
-    decision_start: float = Field(default=0.74, ge=0, le=1)
+    decision_start: float = Field(default=0.77, ge=0, le=1)
     """Share of the steps before decisions are learnt: while the queries still fail, every call looks worthless."""
     decision_temperature: float = Field(default=0.25, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
-    replay_batch: int = Field(default=6, ge=0)
+    replay_batch: int = Field(default=4, ge=0)
     """Replayed demonstrations a step."""
     replay_weight: float = Field(default=0.1, ge=0)
     """Of the imitation of replayed decisions and code; heavier, their gradient drowns that of the queries."""
@@ -86,7 +86,7 @@ class ReinforceSettings(TrainerSettings):
         return round(self.decision_start * self.steps)
 
     call_rate_low: float = Field(default=0.05, ge=0, le=1)
-    """The run stops when fewer problems than this share still call a tool."""
+    """The run stops when fewer problems than this share still call a tool, and more did before."""
 
 
 class DistilSettings(TrainerSettings):

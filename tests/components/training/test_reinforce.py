@@ -248,9 +248,23 @@ def test_how_a_step_is_cut_into_passes_does_not_change_its_gradient() -> None:
 
 
 def test_a_policy_that_stops_calling_ends_the_run_with_advice() -> None:
-    group = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})
-    with pytest.raises(CallRateCollapse, match=r"step 1: only 0% .*Lower reward\.price"):
-        _reinforce(leaning_llama(), [group])
+    calling = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.1, "search": 0.9})
+    silent = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})
+    steps = iter([[calling], [silent], [silent]])
+    settings = SETTINGS.model_copy(update={"steps": 3})
+    with pytest.raises(CallRateCollapse, match=r"step 2: only 0% .*Lower reward\.price"):
+        reinforce(
+            leaning_llama(),
+            lambda step: _material(next(steps), settings),
+            {},
+            settings,
+            _vocabulary(),
+            refresh=lambda layers: None,
+        )
+
+
+def test_a_policy_that_never_called_is_no_collapse() -> None:
+    _reinforce(leaning_llama(), [_bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})], steps=1)
 
 
 def test_a_killed_run_resumes_to_exactly_the_same_weights(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import psutil
 from flows.shared.faults import UserFault
 
 GRACE_SECONDS = 10.0
+KILL_SECONDS = 30.0
 COMPUTING = {
     # Large tensors come and go every layer: giving their pages back to the kernel each time costs 10-15 % of a step.
     "MALLOC_MMAP_THRESHOLD_": str(2**33),
@@ -34,6 +35,10 @@ COMPUTING = {
 
 class RunUnderWay(UserFault):
     """Another run works in this folder."""
+
+
+class ProcessLeft(UserFault):
+    """A process of an ended group is still there."""
 
 
 class Groups:
@@ -61,7 +66,8 @@ class Groups:
                 errors="replace",
                 start_new_session=True,
             )
-        self._pids[process.pid] = time.time()
+        # by the clock that other processes' start times are told by, which is not `time.time`
+        self._pids[process.pid] = psutil.Process(process.pid).create_time()
         self._save()
         return process
 
@@ -107,16 +113,31 @@ def end_orphans(record: Path) -> int:
 
 
 def end_group(pgid: int, *, started: float, grace_seconds: float) -> int:
-    """End every process of session `pgid` that is not older than `started`; gives how many there were."""
+    """End every process of session `pgid` that is not older than `started`; gives how many there were.
+
+    When it returns they are gone, so that the locks they held are free.
+    """
     alive = _members(pgid, started)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(alive, timeout=grace_seconds)
-    for process in [*left, *_members(pgid, started)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    _send(alive, signal.SIGTERM)
+    left = _wait_until_gone(pgid, started, seconds=grace_seconds)
+    _send(left, signal.SIGKILL)
+    stubborn = _wait_until_gone(pgid, started, seconds=KILL_SECONDS)
+    if stubborn:
+        raise ProcessLeft(f"cannot end processes {', '.join(str(process.pid) for process in stubborn)}")
     return len(alive)
+
+
+def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def _wait_until_gone(pgid: int, started: float, *, seconds: float) -> list[psutil.Process]:
+    end = time.monotonic() + seconds
+    while (left := _members(pgid, started)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
 
 
 def _members(pgid: int, started: float) -> list[psutil.Process]:
@@ -124,7 +145,7 @@ def _members(pgid: int, started: float) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-            same = os.getsid(process.pid) == pgid and process.create_time() >= started - 2.0
+            same = os.getsid(process.pid) == pgid and process.create_time() >= started
             if same and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

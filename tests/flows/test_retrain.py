@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.shared.paths import Paths
@@ -26,6 +27,17 @@ def _run(project: Paths, api: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+GONE = ("gone", psutil.STATUS_ZOMBIE)
+"""A zombie runs nothing and holds no lock; its parent has only not asked for its status yet."""
+
+
+def _state(pid: int) -> str:
+    try:
+        return str(psutil.Process(pid).status())
+    except psutil.NoSuchProcess:
+        return "gone"
 
 
 def _wait_for(path: Path, text: str, seconds: float = 40) -> None:
@@ -81,7 +93,7 @@ def test_killed_run_continues_from_its_checkpoint_under_the_same_mlflow_run(
     orphan = int((project.work("second") / "lock").read_text())
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    os.kill(orphan, 0)
+    assert _state(orphan) not in GONE
     pause.unlink()
     monkeypatch.chdir(project.root)
     resumed = retrain(str(project.root), promote=False)
@@ -89,8 +101,7 @@ def test_killed_run_continues_from_its_checkpoint_under_the_same_mlflow_run(
     assert "starting at 3" in capfd.readouterr().out
     assert json.loads(project.run_ref("second").read_text())["mlflow_run_id"] == before
     assert not checkpoint.exists()
-    with pytest.raises(ProcessLookupError):
-        os.kill(orphan, 0)
+    assert _state(orphan) in GONE
 
 
 def test_cancelled_run_leaves_no_process(project: Paths, prefect_api: str) -> None:
@@ -100,8 +111,7 @@ def test_cancelled_run_leaves_no_process(project: Paths, prefect_api: str) -> No
     stage = int((project.work("second") / "lock").read_text())
     run.send_signal(signal.SIGTERM)
     run.communicate(timeout=60)
-    with pytest.raises(ProcessLookupError):
-        os.kill(stage, 0)
+    assert _state(stage) in GONE
 
 
 def test_failing_stage_is_told_with_its_own_words(

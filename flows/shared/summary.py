@@ -27,7 +27,9 @@ def print_policies(paths: Paths) -> None:
         return
     report = from_json(Report, json.loads(paths.evaluation_report.read_text(encoding="utf-8")))
     header, *rows = terminal_table(report)
-    table = Table(*header, title=f"{report.problems} test problems; the other intervals are in the report")
+    table = Table(title=f"{report.problems} test problems; the other intervals are in the report")
+    for place, name in enumerate(header):
+        table.add_column(name, no_wrap=place < 2)
     for policy, accuracy, *others in rows:
         table.add_row(policy, accuracy, *(cell.partition(" [")[0] for cell in others))
     console = Console()

@@ -15,7 +15,7 @@ class EvaluateSettings(BaseModel):
 
     resamples: int = Field(default=10_000, ge=200, le=100_000)
     """Resamples of problem groups behind every interval."""
-    batch_size: int = Field(default=64, ge=1, le=4096)
+    batch_size: int = Field(default=400, ge=1, le=4096)
     """Problems played together; after each batch the trajectories are saved, so a killed run continues."""
     max_problems: int | None = Field(default=None, ge=1)
     """Test problems played, spread evenly over the split; None plays all of them."""

@@ -23,6 +23,7 @@ from components.schema.report import PromotionDecision
 from flows.shared import display as displays
 from flows.shared import graph
 from flows.shared import progress as stage_progress
+from flows.shared.dvc_locks import drop_dead
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths, project
 from flows.shared.process import Groups, alone
@@ -60,6 +61,7 @@ def retrain(root: str | None = None, promote: bool = True) -> Retrained:
     """Bring every stage up to date, then decide over the model."""
     paths = project(Path(root) if root else None)
     with alone(paths.running) as groups, displays.opened() as display:
+        drop_dead(paths)
         outcomes = walk(paths, groups, display)
     return Retrained(outcomes, promote_payload(paths) if promote else None)
 

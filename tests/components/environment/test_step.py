@@ -63,13 +63,14 @@ def test_every_turn_that_is_no_call_ends_the_trajectory_with_a_reason(text: str,
     assert len(trajectory.transitions) == 1
 
 
-def test_a_turn_that_never_ended_is_truncated() -> None:
+def test_an_answer_that_never_ended_is_truncated_and_keeps_its_text() -> None:
     state, transition = step(
         start(make_problem()), text_action("and so on " * 9, stop=StopReason.TRUNCATED), FakeToolbox()
     )
     assert state.done
     trajectory = finish(state, [transition], policy_id="p", seed=0, success=False)
-    assert (trajectory.outcome.stop_reason, trajectory.outcome.answer) == (StopReason.TRUNCATED, None)
+    outcome = trajectory.outcome
+    assert (outcome.stop_reason, outcome.answer) == (StopReason.TRUNCATED, ("and so on " * 9).strip())
 
 
 def test_a_call_beyond_the_budget_is_not_run() -> None:

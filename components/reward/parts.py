@@ -24,10 +24,7 @@ def reward_parts(
     A trajectory with an errored call earns no likelihood and is not correct: errors are no way to think (science.md 3).
     """
     errored = any(result.is_error for transition in trajectory.transitions for result in transition.results)
-    parts = {
-        "cost": units(trajectory.outcome.cost),
-        "malformed": float(errored or trajectory.outcome.stop_reason in BAD_ENDS),
-    }
+    parts = {"cost": units(trajectory.outcome.cost), "malformed": float(trajectory.outcome.stop_reason in BAD_ENDS)}
     if mean_logprob is not None:
         parts["likelihood"] = 0.0 if errored else likelihood(mean_logprob, settings.likelihood)
     if trajectory.outcome.success is not None:

@@ -64,7 +64,7 @@ class ReinforceSettings(TrainerSettings):
     """Limit of every turn in a rollout: one straggler holds up the whole batch."""
     decision_start: float = Field(default=0.77, ge=0, le=1)
     """Share of the steps before decisions are learnt: while the queries still fail, every call looks worthless."""
-    decision_temperature: float = Field(default=0.1, gt=0)
+    decision_temperature: float = Field(default=0.25, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
     replay_batch: int = Field(default=4, ge=0)
     """Replayed demonstrations a step."""

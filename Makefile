@@ -8,7 +8,7 @@ PINS := -c constraints.txt
 .PHONY: help setup run test check smoke format
 
 help:
-	@echo "make run    the whole job, annotations to a promoted model (installs first; at most 25 minutes on 2 cores)"
+	@echo "make run    the whole job, annotations to a promoted model (installs first; about 25 minutes on 2 cores)"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types, import contracts"
 	@echo "make smoke  the whole job on a handful of problems, in a scratch copy"

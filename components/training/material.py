@@ -74,13 +74,17 @@ def material(
 
 
 def _arguments(group: Group, encoder: Encoder) -> list[Example]:
-    """Siblings whose reward differs from the others', weighted by their leave-one-out advantage."""
+    """Siblings whose reward differs from the others', weighted by their leave-one-out advantage.
+
+    A sibling that was cut off before it wrote an argument has nothing to learn from and is left out.
+    """
     teach = Teach(decisions=False, answers=False)
-    return [
+    examples = [
         replace(encoder.example(trajectory, group.problem, teach), weight=advantage)
         for trajectory, advantage in zip(group.trajectories, advantages(group), strict=True)
         if abs(advantage) >= LEAST_ADVANTAGE
     ]
+    return [one for one in examples if one.arguments]
 
 
 def _useful(group: Group, least: float) -> tuple[float, Trajectory, Problem] | None:

@@ -264,7 +264,9 @@ def test_a_policy_that_stops_calling_ends_the_run_with_advice() -> None:
 
 
 def test_a_policy_that_never_called_is_no_collapse() -> None:
-    _reinforce(leaning_llama(), [_bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})], steps=1)
+    silent = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})
+    told_metrics = _reinforce(leaning_llama(), [silent], steps=1)
+    assert [metrics["rollout/call_rate"] for metrics in told_metrics] == [0.0]
 
 
 def test_a_killed_run_resumes_to_exactly_the_same_weights(tmp_path: Path) -> None:

@@ -35,10 +35,14 @@ def probabilities(tool_logprobs: Mapping[str, float]) -> dict[str, float]:
     return {ANSWER: max(0.0, 1.0 - sum(tools.values())), **tools}
 
 
+def log_none(probability: Tensor) -> Tensor:
+    """log(1 - P), finite and differentiable."""
+    return torch.log((1.0 - probability).clamp_min(LEAST))
+
+
 def log_answer(tool_logprobs_K: Tensor) -> Tensor:
-    """log P(answer) = log(1 - sum_k P_k), finite and differentiable. [..., K] -> [...]"""
-    total = tool_logprobs_K.exp().sum(-1)
-    return torch.log((1.0 - total).clamp_min(LEAST))
+    """log P(answer) = log(1 - sum_k P_k). [..., K] -> [...]"""
+    return log_none(tool_logprobs_K.exp().sum(-1))
 
 
 def choose(probs: Mapping[str, float], *, temperature: float, uniform: Callable[[], float]) -> str:

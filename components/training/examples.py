@@ -46,6 +46,10 @@ class Teach:
 
 
 EVERYTHING = Teach()
+KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
+"""Replayed from demonstrations: not the choice at the root nor the queries, which are what reinforcement changes."""
+DIRECT = Teach(decisions=False, arguments=frozenset())
+"""The base model's own answers: the direct branch, given that it is taken; whether to take it is not its business."""
 
 
 def example(

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from components.policy.decision import log_answer, log_none
 from components.policy.model_type import CausalLM
 from components.training.examples import Example
 from components.training.forward import hidden_states
-
-LEAST = 1e-6
-"""Floor inside log(1 - P): keeps the decision loss finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def imitation_losses(
     weights = torch.tensor([examples[row].weight for row, _ in arguments])
     split = [len(calls), len(stays), len(arguments), len(answers)]
     call_lp, _, argument_lp, answer_lp = logprobs.split(split)
-    decision = -call_lp.sum() - torch.log((1.0 - call_probability).clamp_min(LEAST)).sum()
+    decision = -call_lp.sum() - log_none(call_probability).sum()
     return StepLosses(
         decision=zero + decision / counts.decisions,
         argument=zero - (weights * argument_lp).sum() / counts.arguments,
@@ -130,5 +128,4 @@ def decision_log_probs(
         logprobs[:, :-1].gather(2, torch.tensor(list(opening))[None, :, None].expand(len(contexts), -1, 1)).sum((1, 2))
     )
     tools = shared[:, None] + logprobs[:, -1][:, firsts]
-    answer = torch.log((1.0 - tools.exp().sum(-1)).clamp_min(LEAST))
-    return torch.cat([answer[:, None], tools], dim=1)
+    return torch.cat([log_answer(tools)[:, None], tools], dim=1)

@@ -10,7 +10,7 @@ Left out: importance ratios and clipping (one update a batch, so the ratio is 1)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -164,7 +164,7 @@ def _weighted(
     """-A log pi over argument tokens, divided by a constant."""
     summed = 0.0
     for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
-        group = [replace(examples[i], calls=(), stays=(), answers=()) for i in members]
+        group = [examples[i] for i in members]
         counts = denominators([Example(ids=())])
         loss = scale * imitation_losses(model, group, counts, call_token=call_token).argument
         loss.backward()

@@ -7,13 +7,11 @@ from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.trajectory import Trajectory
 from components.training.clone import clone
-from components.training.examples import Teach
+from components.training.examples import DIRECT
 from flows.shared.stage import stage_run
 from flows.shared.training import open_encoder, reporter, save_trained, train_problems
 
 STAGE = "clone"
-DIRECT = Teach(decisions=False, arguments=frozenset())
-"""The direct branch is learnt given that it is taken; whether to take it is not its business."""
 
 
 def main() -> None:

@@ -12,14 +12,11 @@ from components.search.store import read_nodes
 from components.tools.prices import PriceSheet
 from components.training.distil import distil
 from components.training.distil_data import distil_material
-from components.training.examples import Teach
+from components.training.examples import DIRECT, KEEP
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
-KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
-"""Kept from demonstrations: not their queries, which reinforcement has replaced."""
-DIRECT = Teach(decisions=False, arguments=frozenset())
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from components.rollout.groups import Collector, GroupSettings
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import replay_indices
-from components.training.examples import Example, Teach
+from components.training.examples import DIRECT, KEEP, Example
 from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
 from flows.shared.acting import Actor, open_actor
@@ -20,10 +20,6 @@ from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "reinforce"
-KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
-"""Replayed from demonstrations: not the choice at the root nor the queries, which are what RL is to change."""
-DIRECT = Teach(decisions=False, arguments=frozenset())
-"""Replayed from the base model's own answers: the direct branch, given that it is taken."""
 
 
 def main() -> None:

@@ -33,10 +33,12 @@ def reward_parts(
 
 
 def total(parts: Mapping[str, float], settings: RewardSettings) -> float:
-    """Weighted sum; a part that is absent adds nothing."""
+    """Weighted sum. A play that stopped before its answer has no verdict: the reference's likelihood stands in for it,
+    which is the chance that an answer read off the results is right, as the scorer sees it."""
+    known = parts.get("likelihood", 0.0)
     return (
-        settings.likelihood_weight * parts.get("likelihood", 0.0)
-        + settings.correct_weight * parts.get("correct", 0.0)
+        settings.likelihood_weight * known
+        + settings.correct_weight * parts.get("correct", max(0.0, known))
         - settings.price * min(parts["cost"], settings.max_cost)
         - settings.malformed_weight * parts["malformed"]
     )

@@ -1,14 +1,16 @@
-"""All-actions groups: at the root of every problem each decision is forced, and the preferred tool is sampled K times.
+"""Groups of branches at the root of a problem, scored: what reinforcement learns arguments and decisions from.
 
-Takes a policy, problems and a frozen scorer; gives scored groups. Forcing every decision means that an action never
-tried cannot vanish from training (learning.md 5.3 stage 2a). Trains nothing.
+Takes a policy, problems and a frozen scorer. Two kinds of group. Siblings: the tool that the policy likes best is
+called K times with sampled arguments, and each play stops at its results: they tell the scorer what a query was worth.
+All actions: every decision is forced once and played to the end greedily, as the policy acts, so that an action never
+tried cannot vanish from training and a decision is judged by what would really follow it (learning.md 5.3 2a).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.environment.step import start
 from components.policy.policy import Policy
@@ -28,14 +30,12 @@ ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequ
 
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
-    """What a step collects."""
+    """What is collected."""
 
     query_families: tuple[str, ...]
-    """Families of the problems before decisions are judged, taken in turn."""
+    """Families of the problems whose calls are sampled, taken in turn."""
     families: tuple[str, ...]
-    """The same from then on."""
-    judge_from: int
-    """First step at which every decision is tried; before it only the siblings' arguments are compared."""
+    """The same where decisions are judged."""
     batch: int
     """Problems a step."""
     samples: int
@@ -59,34 +59,24 @@ def collect_groups(
     seed: int,
     judging: bool = True,
 ) -> tuple[Group, ...]:
-    """One group a problem: the tool that the policy likes best is sampled K times and, when decisions are judged, every
-    other decision is tried once.
-
-    Each lone branch acts greedily; the siblings sample their arguments and then answer greedily.
-    """
+    """One group a problem: all decisions, played to the end, when decisions are judged; else siblings of one call."""
     greedy = RolloutSettings(max_tokens=settings.max_tokens)
     probs = policy.decide([request_of(policy, start(p), toolbox, greedy, seed=seed) for p in problems])
-    preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
-    hot = RolloutSettings(temperature=settings.temperature, max_tokens=settings.max_tokens)
-    branches = [(p, tool, hot) for p, tool in zip(problems, preferred, strict=True) for _ in range(settings.samples)]
     if judging:
-        branches += [
-            (p, d, greedy)
-            for p, tool in zip(problems, preferred, strict=True)
-            for d in (ANSWER, *p.tool_names)
-            if d != tool
-        ]
-    owners = [problem for problem, _, _ in branches]
-    trajectories = rollout(
-        policy,
-        owners,
-        toolbox,
-        seed=seed,
-        force=[(d,) for _, d, _ in branches],
-        settings=[way for _, _, way in branches],
+        way = greedy
+        forces = [(ANSWER, *p.tool_names) for p in problems]
+    else:
+        way = replace(greedy, temperature=settings.temperature, stop_at_results=True)
+        preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
+        forces = [(tool,) * settings.samples for tool in preferred]
+    owners = [problem for problem, decisions in zip(problems, forces, strict=True) for _ in decisions]
+    forced = [(decision,) for decisions in forces for decision in decisions]
+    trajectories = rollout(policy, owners, toolbox, seed=seed, force=forced, settings=way)
+    finished = iter(_score(trajectories, owners, score_reference, units, reward))
+    return tuple(
+        _group(policy, problem, q, [next(finished) for _ in decisions], toolbox)
+        for problem, q, decisions in zip(problems, probs, forces, strict=True)
     )
-    finished = _score(trajectories, owners, score_reference, units, reward)
-    return tuple(_group(policy, p, q, finished, toolbox) for p, q in zip(problems, probs, strict=True))
 
 
 _Scored = tuple[Trajectory, float, float]
@@ -116,9 +106,8 @@ def responses(trajectory: Trajectory) -> tuple[str, ...]:
 
 
 def _group(
-    policy: Policy, problem: Problem, probs: Mapping[str, float], finished: Sequence[_Scored], toolbox: Toolbox
+    policy: Policy, problem: Problem, probs: Mapping[str, float], mine: Sequence[_Scored], toolbox: Toolbox
 ) -> Group:
-    mine = [item for item in finished if item[0].problem_id == problem.problem_id]
     return Group(
         problem=problem,
         context_ids=policy.chat.prompt_ids(problem.prompt, toolbox.specs(problem.tool_names)),
@@ -154,7 +143,7 @@ def batch_problems(
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Collects the groups of a step; everything it needs but the step's number."""
+    """Collects groups; everything it needs but the step's number."""
 
     policy: Policy
     toolbox: Toolbox
@@ -165,19 +154,36 @@ class Collector:
     settings: GroupSettings
     seed: int
 
-    def __call__(self, step: int) -> tuple[Group, ...]:
-        """Groups under the policy's present weights; the same step, weights and tools give the same groups."""
+    def siblings(self, step: int) -> tuple[Group, ...]:
+        """Sampled calls under the present weights; the same step, weights and tools give the same groups."""
         settings = self.settings
-        warm, judging = min(1.0, (step + 1) / (settings.price_warmup_steps + 1)), step >= settings.judge_from
-        families = settings.families if judging else settings.query_families
+        warm = min(1.0, (step + 1) / (settings.price_warmup_steps + 1))
+        chosen = batch_problems(self.problems, settings.query_families, settings.batch, seed=self.seed, step=step)
+        reward = self.reward.model_copy(update={"price": self.reward.price * warm})
+        return self._collect(chosen, reward, judging=False, seed=child_seed(self.seed, "rollout", step))
+
+    def decisions(self, count: int, *, at_once: int, told: Callable[[int], None] = lambda done: None) -> list[Group]:
+        """All actions at the roots of `count` problems under the present weights, `at_once` problems together."""
+        chosen = batch_problems(self.problems, self.settings.families, count, seed=self.seed, step=0)
+        chosen = tuple({problem.problem_id: problem for problem in chosen}.values())
+        groups: list[Group] = []
+        for first in range(0, len(chosen), at_once):
+            some, seed = chosen[first : first + at_once], child_seed(self.seed, "decisions", first)
+            groups += self._collect(some, self.reward, judging=True, seed=seed)
+            told(len(groups))
+        return groups
+
+    def _collect(
+        self, problems: Sequence[Problem], reward: RewardSettings, *, judging: bool, seed: int
+    ) -> tuple[Group, ...]:
         return collect_groups(
             self.policy,
-            batch_problems(self.problems, families, settings.batch, seed=self.seed, step=step),
+            problems,
             self.toolbox,
             score_reference=self.score_reference,
             units=self.units,
-            reward=self.reward.model_copy(update={"price": self.reward.price * warm}),
-            settings=settings,
-            seed=child_seed(self.seed, "rollout", step),
+            reward=reward,
+            settings=self.settings,
+            seed=seed,
             judging=judging,
         )

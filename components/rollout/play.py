@@ -7,7 +7,7 @@ It scores answers with the checker and computes no reward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.environment.step import finish, start, step_many
 from components.policy.generate import GenerateRequest
@@ -32,6 +32,8 @@ class RolloutSettings:
     """Limit of every turn on top of the problem's budget; None leaves the budget alone."""
     show_tools: bool = True
     """False plays the bare model: no tool in the prompt, so every turn is an answer."""
+    stop_at_results: bool = False
+    """True ends a play when its first call has its results: no answer is written, so none is judged."""
 
 
 @dataclass(slots=True)
@@ -80,6 +82,8 @@ def _play(policy: Policy, plays: Sequence[_Play], toolbox: Toolbox) -> None:
         stepped = step_many([play.state for play in open_plays], actions, toolbox)
         for play, (state, transition) in zip(open_plays, stepped, strict=True):
             play.state, play.transitions = state, (*play.transitions, transition)
+            if play.settings.stop_at_results and transition.results:
+                play.state = replace(state, done=True)
 
 
 def _request(policy: Policy, play: _Play, toolbox: Toolbox) -> GenerateRequest:
@@ -115,14 +119,22 @@ def request_of(
 
 
 def _finish(play: _Play, policy_id: str) -> Trajectory:
-    answer = (
-        play.state.messages[-1].content if play.transitions and play.transitions[-1].action.decision == ANSWER else None
-    )
     return finish(
         play.state,
         play.transitions,
         policy_id=policy_id,
         seed=play.seed,
-        success=check(play.state.problem, answer) if answer else False,
+        success=_success(play),
         forced=play.force,
     )
+
+
+def _success(play: _Play) -> bool | None:
+    """The checker's verdict; None when the play was stopped before an answer was due."""
+    if not play.transitions:
+        return False
+    last = play.transitions[-1]
+    if last.results and play.settings.stop_at_results:
+        return None
+    answer = play.state.messages[-1].content if last.action.decision == ANSWER else None
+    return check(play.state.problem, answer) if answer else False

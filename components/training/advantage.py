@@ -26,6 +26,16 @@ def decision_target(values: Mapping[str, float], temperature: float) -> dict[str
     return {decision: weight / sum(weights.values()) for decision, weight in weights.items()}
 
 
+def at_stake(values: Mapping[str, float]) -> float:
+    """How much the decision matters here: the best value less the worst.
+
+    Weighing each state's cross-entropy by it follows what the all-actions gradient does (Asadi et al. 2017): states
+    where every decision fails alike, which differ by the price of a call only, do not outvote those that one decision
+    alone solves.
+    """
+    return max(values.values()) - min(values.values())
+
+
 def leave_one_out(rewards: Sequence[float]) -> tuple[float, ...]:
     """Reward minus the mean of the siblings' rewards; all zero for a single sample (Kool et al. 2019)."""
     if len(rewards) < 2:

@@ -12,10 +12,11 @@ from functools import partial
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.encode import encode_answer, encode_trajectory, opening_length
+from components.schema.cost import NO_COST
 from components.schema.group import Group
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
-from components.schema.trajectory import ANSWER, Trajectory
+from components.schema.trajectory import ANSWER, Trajectory, Transition
 from components.training.advantage import advantages
 from components.training.examples import EVERYTHING, Example, Teach, example
 from components.training.reinforce import Material
@@ -52,10 +53,10 @@ class Encoder:
         return tuple(self.example(t, problems[t.problem_id], teach) for t in trajectories if t.problem_id in problems)
 
     def reference(self, trajectory: Trajectory, problem: Problem) -> Example:
-        """The trajectory with its answer replaced by the reference, of which only the answer is learnt."""
+        """The trajectory with the reference as its answer, of which only the answer is learnt."""
         action = encode_answer(self._chat, problem.reference.text)
-        last = replace(trajectory.transitions[-1], action=action)
-        told = replace(trajectory, transitions=(*trajectory.transitions[:-1], last))
+        before = trajectory.transitions if trajectory.transitions[-1].results else trajectory.transitions[:-1]
+        told = replace(trajectory, transitions=(*before, Transition(action=action, results=(), cost=NO_COST)))
         return self.example(told, problem, Teach(decisions=False, arguments=frozenset(), answers=True))
 
 
@@ -101,5 +102,8 @@ def _useful(group: Group, least: float) -> tuple[float, Trajectory, Problem] | N
 
 
 def _answers_after_call(trajectory: Trajectory) -> bool:
-    errored = any(result.is_error for transition in trajectory.transitions for result in transition.results)
-    return len(trajectory.transitions) > 1 and trajectory.transitions[-1].action.decision == ANSWER and not errored
+    """Whether an answer is due, or was given, after calls that worked."""
+    results = [result for transition in trajectory.transitions for result in transition.results]
+    last = trajectory.transitions[-1]
+    due = bool(last.results) or last.action.decision == ANSWER
+    return bool(results) and due and not any(result.is_error for result in results)

@@ -19,7 +19,7 @@ from torch import Tensor
 from components.policy.model_type import CausalLM
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER
-from components.training.advantage import advantages, decision_target, decision_values
+from components.training.advantage import advantages, at_stake, decision_target, decision_values
 from components.training.examples import Example, batches_by_tokens
 from components.training.forward import hidden_states
 from components.training.imitate import Report
@@ -143,15 +143,18 @@ def backward(
 
 
 def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
-    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once."""
+    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once, weighed by what is at stake."""
     order, summed = (ANSWER, *vocabulary.names), 0.0
     lengths = [len(g.context_ids) + len(vocabulary.opening) + 1 for g in groups]
     for members in batches_by_tokens(lengths, settings.tokens_per_pass):
         logprobs = decision_log_probs(
             model, [groups[i].context_ids for i in members], vocabulary.opening, list(vocabulary.names.values())
         )
-        targets = [decision_target(decision_values(groups[i]), settings.decision_temperature) for i in members]
-        target = torch.tensor([[t.get(d, 0.0) for d in order] for t in targets])
+        values = [decision_values(groups[i]) for i in members]
+        targets = [decision_target(v, settings.decision_temperature) for v in values]
+        target = torch.tensor(
+            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)]
+        )
         loss = -(target * logprobs).sum() / len(groups)
         (settings.decision_weight * loss).backward()
         summed += float(loss.detach())
@@ -224,8 +227,6 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics["reward/total"] = sum(r for g in groups for r in g.rewards) / max(1, len(trajectories))
     spread = [max(abs(a) for a in advantages(g)) > 1e-6 for g in groups]
     metrics["rollout/groups_with_signal"] = sum(spread) / max(1, len(groups))
-    siblings = [t.outcome.success for g in groups for t in g.trajectories if _is_sampled(g, t.forced[0])]
-    metrics["rollout/sampled_correct"] = sum(s is True for s in siblings) / max(1, len(siblings))
     acted = [max(g.probs, key=lambda d, p=g.probs: p[d]) for g in groups]  # type: ignore[misc]
     metrics["rollout/call_rate"] = sum(d != ANSWER for d in acted) / max(1, len(acted))
     judged = [g for g in groups if any(t.forced[0] == ANSWER for t in g.trajectories)]
@@ -234,10 +235,6 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     best = [max(v := decision_values(g), key=lambda d: v[d]) for g in judged]
     metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
     return metrics
-
-
-def _is_sampled(group: Group, decision: str) -> bool:
-    return sum(t.forced[0] == decision for t in group.trajectories) > 1
 
 
 def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int, *, called: float) -> None:

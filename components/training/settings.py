@@ -38,34 +38,43 @@ class CloneSettings(TrainerSettings):
 
 
 class ReinforceSettings(TrainerSettings):
-    """Reinforcement learning of the composite."""
+    """Reinforcement learning of the composite: first the arguments of calls, then the decisions.
 
-    argument_weight: float = Field(default=3.0, ge=0)
-    decision_weight: float = Field(default=0.3, ge=0)
-    warmup_steps: int = Field(default=1, ge=0)
+    Queries come first: while they still fail, every call looks worthless and decisions collapse to none.
+    """
 
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
-    steps: int = Field(default=17, ge=1)
+    steps: int = Field(default=40, ge=1)
+    warmup_steps: int = Field(default=1, ge=0)
+    argument_weight: float = Field(default=3.0, ge=0)
+    decision_weight: float = Field(default=0.3, ge=0)
+
+    query_families: tuple[str, ...] = Field(default=("fact", "number", "fact", "number", "decoy"), min_length=1)
+    """Families of the problems whose calls are sampled, taken in turn; a name may occur several times."""
     batch: int = Field(default=12, ge=1)
     """Problems a step."""
-    query_families: tuple[str, ...] = Field(
-        default=("fact", "number", "fact", "number", "two_hop", "decoy"), min_length=1
-    )
-    """Families of the problems while only arguments are learnt, taken in turn; a name may occur several times."""
-    families: tuple[str, ...] = Field(
-        default=("fact", "number", "compute", "fact", "chat", "two_hop", "fact", "decoy", "number", "fact_compute"),
-        min_length=1,
-    )
-    """The same once decisions are judged too."""
     samples: int = Field(default=4, ge=2)
-    """Sampled argument siblings of the search branch, for the leave-one-out baseline."""
+    """Sampled siblings of a call, for the leave-one-out baseline."""
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=24, ge=4)
     """Limit of every turn in a rollout: one straggler holds up the whole batch."""
-    decision_start: float = Field(default=0.77, ge=0, le=1)
-    """Share of the steps before decisions are learnt: while the queries still fail, every call looks worthless."""
-    decision_temperature: float = Field(default=0.25, gt=0)
+
+    decision_start: float = Field(default=0.6, ge=0, le=1)
+    """Share of the steps before decisions are learnt."""
+    families: tuple[str, ...] = Field(
+        default=("fact", "number", "compute", "fact", "chat", "number", "compute", "decoy", "fact", "chat", "two_hop"),
+        min_length=1,
+    )
+    """Families of the problems whose decisions are judged."""
+    judged: int = Field(default=96, ge=1)
+    """Problems whose decisions are judged, all with the weights that the queries ended with."""
+    judged_at_once: int = Field(default=48, ge=1)
+    """Of these, played together; bounds memory."""
+    decision_batch: int = Field(default=16, ge=1)
+    """Judged problems a step."""
+    decision_temperature: float = Field(default=0.1, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
+
     replay_batch: int = Field(default=4, ge=0)
     """Replayed demonstrations a step."""
     replay_weight: float = Field(default=0.1, ge=0)
@@ -80,13 +89,12 @@ class ReinforceSettings(TrainerSettings):
     """Of the likelihood gradient on the reference's tokens."""
     least_likelihood: float = Field(default=0.2, ge=0, le=1)
     """A reference whose likelihood given the tool responses is lower is not taught: the responses do not hold it."""
+    call_rate_low: float = Field(default=0.05, ge=0, le=1)
+    """The run stops when fewer problems than this share still call a tool, and more did before."""
 
     def judge_from(self) -> int:
         """The first step whose decisions are learnt."""
         return round(self.decision_start * self.steps)
-
-    call_rate_low: float = Field(default=0.05, ge=0, le=1)
-    """The run stops when fewer problems than this share still call a tool, and more did before."""
 
 
 class DistilSettings(TrainerSettings):

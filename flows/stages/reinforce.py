@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from components.policy.direct import make_score_reference
 from components.policy.policy import Policy
-from components.records.jsonl import read_records
+from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
 from components.rollout.groups import Collector, GroupSettings
+from components.schema.group import Group
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
-from components.training.batches import replay_indices
+from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
 from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
@@ -77,7 +78,7 @@ def _material_of(
     direct: Sequence[Example],
 ) -> Callable[[int], Material]:
     settings = run.params.reinforce
-    collect = Collector(
+    collector = Collector(
         policy=actor.policy,
         toolbox=actor.toolbox,
         problems=tuple(problems.values()),
@@ -87,7 +88,6 @@ def _material_of(
         settings=GroupSettings(
             query_families=settings.query_families,
             families=settings.families,
-            judge_from=settings.judge_from(),
             batch=settings.batch,
             samples=settings.samples,
             temperature=settings.temperature,
@@ -96,12 +96,31 @@ def _material_of(
         ),
         seed=run.seed,
     )
+    judged: list[Group] = []
 
     def material_of(step: int) -> Material:
         replay = _replay_of(run, step, kept=len(kept), direct=len(direct))
-        return material(collect(step), replay, encoder, settings)
+        if step < settings.judge_from():
+            return material(collector.siblings(step), replay, encoder, settings)
+        if not judged:
+            judged.extend(_judged(run, collector))
+        chosen = indices(len(judged), settings.decision_batch, seed=run.seed, step=step - settings.judge_from())
+        return material([judged[i] for i in chosen], replay, encoder, settings)
 
     return material_of
+
+
+def _judged(run: StageRun, collector: Collector) -> list[Group]:
+    """All actions at many roots, kept on disk: a killed run goes on with the values it had."""
+    settings, file = run.params.reinforce, run.work / "judged.jsonl"
+    if not file.is_file():
+        steps = settings.judge_from()
+
+        def told(done: int) -> None:
+            run.progress(steps, settings.steps, f"decisions judged {done}/{settings.judged}")
+
+        write_records(file, collector.decisions(settings.judged, at_once=settings.judged_at_once, told=told))
+    return list(read_records(file, Group))
 
 
 if __name__ == "__main__":

@@ -117,3 +117,9 @@ def test_both_forms_of_the_likelihood_rise_with_the_log_probability() -> None:
     assert [likelihood(mean, "neg_ppl") for mean in means] == sorted(-math.exp(-mean) for mean in means)
     assert likelihood(0.0, "inv_ppl") == 1.0
     assert likelihood(0.0, "neg_ppl") == -1.0
+
+
+def test_without_a_verdict_the_likelihood_stands_in_for_it() -> None:
+    parts = {"likelihood": 0.5, "cost": 0.0, "malformed": 0.0}
+    assert total(parts, SETTINGS) == pytest.approx(0.5 * (SETTINGS.likelihood_weight + SETTINGS.correct_weight))
+    assert total({**parts, "correct": 0.0}, SETTINGS) == pytest.approx(0.5 * SETTINGS.likelihood_weight)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
@@ -23,7 +22,6 @@ PROBLEMS = tuple(make_problem(prompt=f"{text}?", max_calls=2) for text in ("Why"
 SETTINGS = GroupSettings(
     query_families=("fact",),
     families=("fact",),
-    judge_from=0,
     batch=2,
     samples=3,
     max_tokens=24,
@@ -44,7 +42,7 @@ def score_reference(items: Sequence[tuple[str, Sequence[str], Reference]]) -> li
 
 
 @cache
-def groups() -> tuple[Group, ...]:
+def groups(judging: bool = True) -> tuple[Group, ...]:
     return collect_groups(
         policy(),
         PROBLEMS,
@@ -54,22 +52,74 @@ def groups() -> tuple[Group, ...]:
         reward=REWARD,
         settings=SETTINGS,
         seed=5,
+        judging=judging,
     )
 
 
-def test_every_decision_is_tried_and_the_preferred_tool_several_times() -> None:
+def collector() -> Collector:
+    return Collector(
+        policy(),
+        FakeToolbox(),  # type: ignore[arg-type]
+        PROBLEMS,
+        score_reference,
+        PriceSheet().units,
+        REWARD,
+        SETTINGS,
+        seed=5,
+    )
+
+
+def test_every_decision_is_judged_once_and_played_to_the_end() -> None:
     for problem, group in zip(PROBLEMS, groups(), strict=True):
-        tried = Counter(trajectory.forced[0] for trajectory in group.trajectories)
-        preferred = max(problem.tool_names, key=lambda tool: group.probs[tool])
-        assert tried == {name: SETTINGS.samples if name == preferred else 1 for name in (ANSWER, *problem.tool_names)}
+        assert [trajectory.forced[0] for trajectory in group.trajectories] == [ANSWER, *problem.tool_names]
         for trajectory in group.trajectories:
             assert trajectory.transitions[0].action.decision == trajectory.forced[0]
             assert trajectory.problem_id == problem.problem_id
+            assert trajectory.outcome.success is not None
+
+
+def test_judged_branches_act_greedily_so_seeds_do_not_matter() -> None:
+    again = collect_groups(
+        policy(),
+        PROBLEMS,
+        FakeToolbox(),  # type: ignore[arg-type]
+        score_reference=score_reference,
+        units=PriceSheet().units,
+        reward=REWARD,
+        settings=SETTINGS,
+        seed=6,
+    )
+    assert [g.rewards for g in again] == [g.rewards for g in groups()]
+
+
+def test_siblings_call_the_preferred_tool_and_stop_at_its_results() -> None:
+    for group in groups(judging=False):
+        preferred = max(("search", "python"), key=lambda tool: group.probs[tool])
+        assert [trajectory.forced[0] for trajectory in group.trajectories] == [preferred] * SETTINGS.samples
+        for trajectory in group.trajectories:
+            assert len(trajectory.transitions) == 1
+            ran = bool(trajectory.transitions[0].results)
+            assert trajectory.outcome.success is (None if ran else False)
 
 
 def test_siblings_are_different_samples() -> None:
-    siblings = [t for g in groups() for t in g.trajectories if len(t.forced) and t.forced[0] != ANSWER]
+    siblings = [t for g in groups(judging=False) for t in g.trajectories]
     assert len({t.transitions[0].action.message.content for t in siblings}) > len(PROBLEMS)
+
+
+def test_the_same_problem_twice_makes_two_groups_of_their_own_branches() -> None:
+    twice = collect_groups(
+        policy(),
+        PROBLEMS[:1] * 2,
+        FakeToolbox(),  # type: ignore[arg-type]
+        score_reference=score_reference,
+        units=PriceSheet().units,
+        reward=REWARD,
+        settings=SETTINGS,
+        seed=5,
+        judging=False,
+    )
+    assert [len(group.trajectories) for group in twice] == [SETTINGS.samples] * 2
 
 
 def test_rewards_are_the_totals_of_the_parts_that_are_written_down() -> None:
@@ -96,21 +146,11 @@ def test_the_root_is_what_the_policy_decides_on() -> None:
 
 
 def test_the_price_rises_over_the_first_steps() -> None:
-    collector = Collector(
-        policy(),
-        FakeToolbox(),
-        PROBLEMS,
-        score_reference,
-        PriceSheet().units,
-        REWARD,
-        SETTINGS,
-        seed=5,  # type: ignore[arg-type]
-    )
     shares = []
     for step in (0, 4, 9):
         trajectory, reward = next(
             (t, r)
-            for g in collector(step)
+            for g in collector().siblings(step)
             for t, r in zip(g.trajectories, g.rewards, strict=True)
             if t.outcome.cost.calls
         )
@@ -121,20 +161,17 @@ def test_the_price_rises_over_the_first_steps() -> None:
 
 
 def test_a_step_repeats_itself() -> None:
-    collector = Collector(
-        policy(),
-        FakeToolbox(),
-        PROBLEMS,
-        score_reference,
-        PriceSheet().units,
-        REWARD,
-        SETTINGS,
-        seed=5,  # type: ignore[arg-type]
-    )
-    one, other = collector(3), collector(3)
+    one, other = collector().siblings(3), collector().siblings(3)
     assert [t.trajectory_id for g in one for t in g.trajectories] == [
         t.trajectory_id for g in other for t in g.trajectories
     ]
+
+
+def test_decisions_are_judged_once_a_problem_in_blocks() -> None:
+    told: list[int] = []
+    judged = collector().decisions(7, at_once=2, told=told.append)
+    assert sorted(g.problem.problem_id for g in judged) == sorted(p.problem_id for p in PROBLEMS)
+    assert told == [2, 3]
 
 
 def test_families_take_turns_and_each_is_walked_through_before_it_repeats() -> None:

@@ -113,3 +113,17 @@ def test_progress_is_told_batch_by_batch() -> None:
     told: list[int] = []
     rollout(cramped(), _problems(), _toolbox(), seed=0, force=(ANSWER,), on_batch=told.append)
     assert told == [2, 4, 5]
+
+
+def test_a_play_that_stops_at_results_makes_the_same_first_call_and_is_not_judged() -> None:
+    short = RolloutSettings(stop_at_results=True)
+    forces = [("search",), (ANSWER,)]
+    problems, toolbox = _problems()[:2], _toolbox()
+    stopped = rollout(policy(), problems, toolbox, seed=7, force=forces, settings=short)
+    whole = rollout(policy(), problems, toolbox, seed=7, force=forces)
+    assert [t.action.message.token_ids for t in stopped[0].transitions] == [
+        whole[0].transitions[0].action.message.token_ids
+    ]
+    assert stopped[0].transitions[0].results == whole[0].transitions[0].results != ()
+    assert stopped[0].outcome.success is None
+    assert _without_floats(stopped[1]) == _without_floats(whole[1])

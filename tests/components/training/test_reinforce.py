@@ -139,10 +139,19 @@ def test_decisions_are_left_alone_until_the_queries_have_had_their_time() -> Non
     assert ["loss/decision" in one for one in metrics] == [False, False, True, True]
 
 
-def test_decisions_of_equal_value_become_equally_likely() -> None:
+def test_a_decision_with_nothing_at_stake_moves_nothing() -> None:
     model = leaning_llama()
-    _reinforce(model, [_bandit({ANSWER: 0.5, "search": 0.5, "python": 0.5})], steps=20)
-    assert _decide(model) == pytest.approx(dict.fromkeys((ANSWER, *TOOLS), 1 / 3), abs=0.06)
+    _reinforce(model, [_bandit({ANSWER: 0.5, "search": 0.5, "python": 0.5})], steps=4)
+    assert _decide(model) == pytest.approx(_before(), abs=1e-6)
+
+
+def test_states_where_little_is_at_stake_do_not_outvote_one_where_much_is() -> None:
+    """Three states that only save the price of a call against one that the call alone solves, all looking alike."""
+    cheap = _bandit({ANSWER: 0.1, "search": 0.0, "python": 0.0})
+    model = leaning_llama()
+    _reinforce(model, [cheap, cheap, cheap, _bandit({ANSWER: 0.0, "search": 1.0, "python": 0.0})], steps=20)
+    after = _decide(model)
+    assert max(after, key=lambda name: after[name]) == "search"
 
 
 def test_the_argument_with_the_higher_reward_gains_probability() -> None:
@@ -167,11 +176,11 @@ def test_the_argument_loss_is_advantage_times_log_probability_over_a_constant() 
     assert metrics["loss/argument"] == pytest.approx(slow / 2 / NORMAL_ARGUMENTS, abs=1e-3)
 
 
-def test_the_decision_loss_is_the_cross_entropy_to_the_softmax_of_values() -> None:
+def test_the_decision_loss_is_the_cross_entropy_to_the_softmax_of_values_times_what_is_at_stake() -> None:
     model, group = leaning_llama(), _bandit({ANSWER: 0.1, "search": 0.6, "python": 0.2})
     metrics = backward(model, _material([group], SETTINGS), (), SETTINGS, _vocabulary())
     target = decision_target(decision_values(group), SETTINGS.decision_temperature)
-    slow = -sum(p * float(torch.tensor(_before()[name]).log()) for name, p in target.items())
+    slow = -(0.6 - 0.1) * sum(p * float(torch.tensor(_before()[name]).log()) for name, p in target.items())
     assert metrics["loss/decision"] == pytest.approx(slow, abs=1e-3)
 
 
@@ -362,3 +371,11 @@ def test_a_taught_reference_marks_nothing_but_the_reference() -> None:
     (one,) = _material([_searches({"capital Chad": 1.0, "b c": 0.0})], SETTINGS).references
     assert (one.calls, one.stays, one.arguments) == ((), (), ())
     assert chat().decode([one.ids[p] for p in one.answers]) == PROBLEM.reference.text
+
+
+def test_the_reference_follows_the_results_of_a_play_that_stopped_there() -> None:
+    whole = told(PROBLEM, [("search", "capital Chad", "N'Djamena")], "Yes.")
+    stopped = replace(whole, transitions=whole.transitions[:1])
+    (one,) = _material([_group([("search", stopped, 1.0, 0.9)])], SETTINGS).references
+    (other,) = _material([_group([("search", whole, 1.0, 0.9)])], SETTINGS).references
+    assert one == other

@@ -19,8 +19,10 @@ from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.generate import GenerateRequest, Generator
 from components.policy.model_type import CausalLM
+from components.policy.prefix_tree import passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
+from components.policy.tree_forward import States, any_states, llama_states
 from components.schema.trajectory import Action
 
 
@@ -86,24 +88,27 @@ class Policy:
         """Natural log-probabilities of `ids[start:]`, one tuple a request, in order."""
         self.model.eval()
         scores: list[tuple[float, ...]] = [()] * len(requests)
-        for batch in self._score_batches(requests):
-            for number, logprobs in zip(batch, self._score(batch, requests), strict=True):
+        for batch in passes([request.ids for request in requests], limit=self.settings.prefill_tokens):
+            for number, logprobs in zip(batch, self._score([requests[n] for n in batch]), strict=True):
                 scores[number] = tuple(logprobs.tolist())
         return scores
 
-    def _score_batches(self, requests: Sequence[ScoreRequest]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        for number in sorted(range(len(requests)), key=lambda n: len(requests[n].ids)):
-            if not batches or (len(batches[-1]) + 1) * len(requests[number].ids) > self.settings.prefill_tokens:
-                batches.append([])
-            batches[-1].append(number)
-        return batches
+    def _score(self, requests: Sequence[ScoreRequest]) -> list[Tensor]:
+        """One forward over the tree of all requests; each token that they share is computed once."""
+        forest = plant([request.ids[:-1] for request in requests])
+        nodes = llama_states(self._weights, forest) if self._weights is not None else any_states(self.model, forest)
+        targets = [request.ids[request.start :] for request in requests]
+        places = [
+            (number, position - 1)
+            for number, request in enumerate(requests)
+            for position in range(request.start, len(request.ids))
+        ]
+        used, row = States(nodes, forest).places(places).unique(return_inverse=True)
+        logits = self._weights.head(nodes[used]) if self._weights is not None else self._head(nodes[used])
+        flat = torch.tensor([token for target in targets for token in target], device=logits.device)
+        logprobs = logits.float().log_softmax(-1)[row, flat]
+        return list(logprobs.split([len(target) for target in targets]))
 
-    def _score(self, batch: Sequence[int], requests: Sequence[ScoreRequest]) -> list[Tensor]:
-        session = self.new_session(len(batch))
-        inputs = [requests[number].ids[:-1] for number in batch]
-        targets = [requests[number].ids[requests[number].start :] for number in batch]
-        hidden = session.append(range(len(batch)), inputs, [len(target) for target in targets])
-        logprobs = session.logits(torch.cat(hidden)).float().log_softmax(-1)
-        flat = torch.tensor([token for target in targets for token in target], device=logprobs.device)
-        return list(logprobs.gather(1, flat[:, None]).squeeze(1).split([len(target) for target in targets]))
+    def _head(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        return logits

@@ -5,7 +5,7 @@ One sequence a trajectory; every turn of the policy in it is trained in one pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.schema.message import Message
@@ -118,13 +118,3 @@ class _Parts:
             answers=tuple(self.answers),
             firsts=tuple(first for first in self.firsts if first <= max(targets, default=-1)),
         )
-
-
-def batches_by_tokens(lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Indices grouped by similar length; every group's padded size stays under `limit` (or is a single sequence)."""
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if not groups or (len(groups[-1]) + 1) * lengths[index] > limit:
-            groups.append([])
-        groups[-1].append(index)
-    return groups

@@ -1,8 +1,9 @@
-"""Hidden states to learn from. Takes a causal LM and token sequences; gives [N, T, hidden], differentiable.
+"""Hidden states to learn from. Takes a causal LM and token sequences; gives states of every token, differentiable.
 
-For the Llama family the blocks run over flat tokens (padding only inside attention) with a hand-written RMSNorm;
-the blocks below the first one that learns keep no graph. Any other model runs its own forward, which is also what the
-tests compare with.
+Sequences are packed into prefix trees, so a group of rollouts on one prompt, or a whole search tree, trains on each
+distinct token once; gradients are those of the separate sequences, summed. For the Llama family the blocks run over
+flat tokens (padding only inside attention) with a hand-written RMSNorm; the blocks below the first one that learns keep
+no graph. Any other model runs its own forward, which is also what the tests compare with.
 """
 
 from __future__ import annotations
@@ -15,18 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.policy.llama import rotate, supports
+from components.policy.prefix_tree import Forest, plant
+from components.policy.tree_forward import States, any_states
 
 
-def hidden_states(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """[N, T, hidden] of right-padded sequences, after the final norm (causal attention never looks at the padding)."""
-    if supports(model.config):
-        return _llama(model, sequences)
-    width = max(len(ids) for ids in sequences)
-    ids_NT = torch.zeros((len(sequences), width), dtype=torch.long)
-    for row, ids in enumerate(sequences):
-        ids_NT[row, : len(ids)] = torch.tensor(ids)
-    output: Tensor = model.model(input_ids=ids_NT, use_cache=False).last_hidden_state
-    return output
+def hidden_states(model: Any, sequences: Sequence[Sequence[int]]) -> States:
+    """States of all sequences after the final norm."""
+    forest = plant(sequences)
+    nodes = _llama(model, forest) if supports(model.config) else any_states(model, forest)
+    return States(nodes, forest)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -58,48 +56,30 @@ def _norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
 
 
 class _Batch:
-    """Where each token of a ragged batch lies."""
+    """What every block needs to know of a forest."""
 
-    def __init__(self, config: Any, sequences: Sequence[Sequence[int]], like: Tensor) -> None:
-        lengths = [len(ids) for ids in sequences]
-        self.rows, self.width = len(lengths), max(lengths)
-        grid = torch.arange(self.width)[None, :] < torch.tensor(lengths)[:, None]
-        self.cells = grid.flatten().nonzero().squeeze(1)
-        self.ids = torch.tensor([token for ids in sequences for token in ids])
+    def __init__(self, config: Any, forest: Forest, like: Tensor) -> None:
+        self.forest = forest
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.kv_heads, self.group = config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads
         self.cos, self.sin = self._angles(config, like)
-        above = torch.ones(self.width, self.width, dtype=torch.bool).triu(1)
-        mask = torch.zeros(self.width, self.width, dtype=like.dtype).masked_fill_(above, float("-inf"))
-        self.mask = mask.repeat(self.group, 1)
+        self.mask = forest.mask(like.dtype).to(like.device).repeat(1, self.group, 1).unsqueeze(1)
 
     def _angles(self, config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
         theta = float((config.rope_parameters or {}).get("rope_theta", 10000.0))
         inverse = theta ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
-        angles = torch.outer((self.cells % self.width).float(), inverse)
+        angles = torch.outer(self.forest.positions.float(), inverse).to(like.device)
         cos = torch.cat([angles.cos(), angles.cos()], -1).unsqueeze(1)
         return cos.to(like.dtype), torch.cat([-angles.sin(), angles.sin()], -1).unsqueeze(1).to(like.dtype)
 
-    def pad(self, flat: Tensor) -> Tensor:
-        """[tokens, ...] -> [rows, width, ...]"""
-        if len(self.cells) == self.rows * self.width:
-            return flat.view(self.rows, self.width, *flat.shape[1:])
-        padded = flat.new_zeros((self.rows * self.width, *flat.shape[1:]))
-        return padded.index_copy(0, self.cells, flat).view(self.rows, self.width, *flat.shape[1:])
 
-    def flat(self, padded: Tensor) -> Tensor:
-        """[rows, width, ...] -> [tokens, ...]"""
-        joined: Tensor = padded.flatten(0, 1)
-        return joined if len(self.cells) == len(joined) else joined.index_select(0, self.cells)
-
-
-def _llama(model: Any, sequences: Sequence[Sequence[int]]) -> Tensor:
+def _llama(model: Any, forest: Forest) -> Tensor:
     inner, eps = model.model, model.config.rms_norm_eps
-    batch = _Batch(model.config, sequences, inner.embed_tokens.weight)
-    x = F.embedding(batch.ids, inner.embed_tokens.weight)
+    batch = _Batch(model.config, forest, inner.embed_tokens.weight)
+    x = F.embedding(forest.ids.to(inner.embed_tokens.weight.device), inner.embed_tokens.weight)
     for block in inner.layers:
         x = _block(block, x, batch, eps)
-    return batch.pad(_norm(x, inner.norm.weight, eps))
+    return _norm(x, inner.norm.weight, eps)
 
 
 def _block(block: Any, x: Tensor, batch: _Batch, eps: float) -> Tensor:
@@ -116,9 +96,10 @@ def _block(block: Any, x: Tensor, batch: _Batch, eps: float) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, batch: _Batch) -> Tensor:
-    """Causal grouped-query attention; the heads of a group are folded into the query length."""
-    folded = batch.pad(q).unflatten(2, (batch.kv_heads, batch.group)).permute(0, 2, 3, 1, 4).flatten(2, 3)
-    keys, values = batch.pad(k).permute(0, 2, 3, 1), batch.pad(v).transpose(1, 2)
+    """Grouped-query attention of every node to its ancestors; the heads of a group fold into the query length."""
+    forest = batch.forest
+    folded = forest.pad(q).unflatten(2, (batch.kv_heads, batch.group)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    keys, values = forest.pad(k).permute(0, 2, 3, 1), forest.pad(v).transpose(1, 2)
     scores = torch.matmul(folded * batch.head_dim**-0.5, keys) + batch.mask
-    mixed = torch.matmul(scores.softmax(-1), values).unflatten(2, (batch.group, batch.width))
-    return batch.flat(mixed.permute(0, 3, 1, 2, 4).flatten(2, 4))
+    mixed = torch.matmul(scores.softmax(-1), values).unflatten(2, (batch.group, forest.width))
+    return forest.flat(mixed.permute(0, 3, 1, 2, 4).flatten(2, 4))

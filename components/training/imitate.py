@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.policy.model_type import CausalLM
-from components.training.examples import Example, batches_by_tokens
+from components.policy.prefix_tree import passes
+from components.training.examples import Example
 from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import MasterAdamW, freeze_lower
 from components.training.settings import TrainerSettings
@@ -55,7 +56,7 @@ def backward_imitation(
     """Accumulate the gradient of the weighted losses over the whole step; the losses come back by name."""
     counts = denominators(examples)
     sums = {"loss/decision": 0.0, "loss/argument": 0.0, "loss/answer": 0.0}
-    for group in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+    for group in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
         losses = imitation_losses(model, [examples[i] for i in group], counts, call_token=call_token)
         total = (
             settings.decision_weight * losses.decision

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.policy.decision import log_answer, log_none
 from components.policy.model_type import CausalLM
+from components.policy.tree_forward import States
 from components.training.examples import Example
 from components.training.forward import hidden_states
 
@@ -36,12 +37,11 @@ def denominators(examples: Sequence[Example]) -> Denominators:
     )
 
 
-def logits_before(model: CausalLM, hidden: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
-    """fp32 logits [P, vocabulary] that predict the token at each (row, position)."""
-    rows = torch.tensor([row for row, _ in places])
-    positions = torch.tensor([position - 1 for _, position in places])
-    logits: Tensor = model.get_output_embeddings()(hidden[rows, positions])
-    return logits.float()
+def logits_before(model: CausalLM, states: States, places: Sequence[tuple[int, int]]) -> Tensor:
+    """fp32 logits [P, vocabulary] that predict the token at each (sequence, position); shared ones are made once."""
+    nodes, row = states.places([(sequence, position - 1) for sequence, position in places]).unique(return_inverse=True)
+    logits: Tensor = model.get_output_embeddings()(states.nodes.index_select(0, nodes))
+    return logits.float().index_select(0, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def imitation_losses(
     arguments = [(row, p) for row, e in enumerate(examples) for p in e.arguments]
     answers = [(row, p) for row, e in enumerate(examples) for p in e.answers]
     places = calls + stays + arguments + answers
-    zero = hidden.sum() * 0.0
+    zero = hidden.nodes.sum() * 0.0
     if not places:
         return StepLosses(zero, zero, zero, None)
     logits = logits_before(model, hidden, places)
@@ -111,21 +111,19 @@ def decision_log_probs(
 ) -> Tensor:
     """log P over (answer, tool 1, ..., tool K) at each context, exact and differentiable. [N, 1 + K]
 
-    One pass over context + opening gives every name's first token; the rest of a longer name is taken as certain, as it
-    is under the grammar once its first token is written (names differ in their first tokens).
-
-    Raises:
-        ValueError: two names share their first token.
+    P(tool k) is the likelihood of opening and name after the context; in the tree of all N x K sequences context and
+    opening are computed once. Names must be prefix-free as tokens.
     """
-    firsts = [name[0] for name in names]
-    if len(set(firsts)) != len(firsts):
-        raise ValueError("tool names must differ in their first token")
-    sequences = [(*context, *opening, firsts[0]) for context in contexts]
-    hidden = hidden_states(model, sequences)
-    places = [(row, len(c) + j) for row, c in enumerate(contexts) for j in range(len(opening) + 1)]
-    logprobs = logits_before(model, hidden, places).log_softmax(-1).unflatten(0, (len(contexts), len(opening) + 1))
-    shared = (
-        logprobs[:, :-1].gather(2, torch.tensor(list(opening))[None, :, None].expand(len(contexts), -1, 1)).sum((1, 2))
-    )
-    tools = shared[:, None] + logprobs[:, -1][:, firsts]
+    ends = [(*opening, *name) for name in names]
+    sequences = [(*context, *end) for context in contexts for end in ends]
+    places = [
+        (number, len(ids) - len(end) + j)
+        for number, (ids, end) in enumerate(zip(sequences, ends * len(contexts), strict=True))
+        for j in range(len(end))
+    ]
+    logprobs = logits_before(model, hidden_states(model, sequences), places).log_softmax(-1)
+    targets = torch.tensor([sequences[number][position] for number, position in places], device=logprobs.device)
+    each = logprobs.gather(1, targets[:, None]).squeeze(1)
+    tools = torch.stack([part.sum() for part in each.split([len(end) for end in ends] * len(contexts))])
+    tools = tools.unflatten(0, (len(contexts), len(names)))
     return torch.cat([log_answer(tools)[:, None], tools], dim=1)

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from components.policy.model_type import CausalLM
+from components.policy.prefix_tree import passes
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER
 from components.training.advantage import advantages, at_stake, decision_target, decision_values
-from components.training.examples import Example, batches_by_tokens
+from components.training.examples import Example
 from components.training.forward import hidden_states
 from components.training.imitate import Report
 from components.training.losses import decision_log_probs, denominators, imitation_losses
@@ -63,11 +64,11 @@ def clone_hidden(
     indices = sorted(set(wanted))
     pool: dict[int, Replay] = {}
     with torch.no_grad():
-        for group in batches_by_tokens([len(examples[i].ids) for i in indices], tokens_per_pass):
-            hidden = hidden_states(model, [examples[indices[g]].ids for g in group])
+        for group in passes([examples[i].ids for i in indices], limit=tokens_per_pass):
+            states = hidden_states(model, [examples[indices[g]].ids for g in group])
             for row, g in enumerate(group):
                 example = examples[indices[g]]
-                pool[indices[g]] = Replay(example, hidden[row, [p - 1 for p in example.answers]].clone())
+                pool[indices[g]] = Replay(example, states.at([(row, p - 1) for p in example.answers]))
     return pool
 
 
@@ -145,8 +146,7 @@ def backward(
 def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
     """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once, weighed by what is at stake."""
     order, summed = (ANSWER, *vocabulary.names), 0.0
-    lengths = [len(g.context_ids) + len(vocabulary.opening) + 1 for g in groups]
-    for members in batches_by_tokens(lengths, settings.tokens_per_pass):
+    for members in passes([g.context_ids for g in groups], limit=settings.tokens_per_pass):
         logprobs = decision_log_probs(
             model, [groups[i].context_ids for i in members], vocabulary.opening, list(vocabulary.names.values())
         )
@@ -166,7 +166,7 @@ def _weighted(
 ) -> float:
     """-A log pi over argument tokens, divided by a constant."""
     summed = 0.0
-    for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+    for members in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
         group = [examples[i] for i in members]
         counts = denominators([Example(ids=())])
         loss = scale * imitation_losses(model, group, counts, call_token=call_token).argument
@@ -178,7 +178,7 @@ def _weighted(
 def _answers(model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int) -> float:
     """Likelihood gradient: -log p(y* | s, a, r) on the reference's tokens."""
     counts, summed = denominators(examples), 0.0
-    for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+    for members in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
         loss = imitation_losses(model, [examples[i] for i in members], counts, call_token=call_token).answer
         (settings.reference_weight * loss).backward()
         summed += float(loss.detach())
@@ -191,7 +191,7 @@ def _replay(
     """Imitation of replayed parts plus KL(clone || policy) on their answers."""
     examples = [r.example for r in replays]
     counts, sums = denominators(examples), {"loss/replay": 0.0, "loss/kl": 0.0}
-    for members in batches_by_tokens([len(e.ids) for e in examples], settings.tokens_per_pass):
+    for members in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
         losses = imitation_losses(model, [examples[i] for i in members], counts, call_token=call_token)
         imitation = losses.decision + losses.argument
         kl = imitation * 0.0

@@ -11,7 +11,7 @@ from tiny_models import chat, encoder, specs_of, told
 
 from components.schema.message import Message
 from components.schema.trajectory import ANSWER, Trajectory
-from components.training.examples import EVERYTHING, Example, Teach, batches_by_tokens
+from components.training.examples import EVERYTHING, Example, Teach
 
 PROBLEM = make_problem()
 WORDS = ("Chad", "capital", "3*(4+5)", "N'Djamena", "river?", '"quoted"', "ünï", "\n", "<tool_call>", "12")
@@ -108,12 +108,3 @@ def test_problems_that_are_not_known_are_left_out_of_the_pool() -> None:
     trajectory = told(PROBLEM, [], "Yes.")
     assert len(encoder().pool([trajectory], {PROBLEM.problem_id: PROBLEM})) == 1
     assert encoder().pool([trajectory], {}) == ()
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_passes_hold_every_sequence_once_and_stay_under_their_size(seed: int) -> None:
-    draw = random.Random(seed)
-    lengths = [draw.randint(1, 300) for _ in range(draw.randint(1, 30))]
-    groups = batches_by_tokens(lengths, 512)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
-    assert all(len(group) * max(lengths[i] for i in group) <= 512 or len(group) == 1 for group in groups)

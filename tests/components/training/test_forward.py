@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import tiny_llama
 
+from components.policy.tree_forward import States
 from components.training.forward import hidden_states
 from components.training.optimiser import freeze_lower
 
@@ -16,7 +17,12 @@ VOCABULARY = 97
 
 def _sequences(seed: int) -> list[tuple[int, ...]]:
     draw = random.Random(seed)
-    return [tuple(draw.randrange(VOCABULARY) for _ in range(length)) for length in (3, 11, 1, 7)]
+    alone = [tuple(draw.randrange(VOCABULARY) for _ in range(length)) for length in (3, 11, 1, 7)]
+    return [*alone, (*alone[1][:6], 3), (*alone[1][:6], 4, 5), alone[0]]
+
+
+def _of(states: States, row: int, ids: tuple[int, ...]) -> torch.Tensor:
+    return states.at([(row, position) for position in range(len(ids))])
 
 
 @pytest.mark.parametrize("trained_layers", [1, 2, 3])
@@ -27,12 +33,12 @@ def test_states_and_gradients_agree_with_the_module_run_one_sequence_at_a_time(t
     learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     ours = hidden_states(model, sequences)
-    loss = sum((ours[row, : len(ids)] * weights[: len(ids)]).sum() for row, ids in enumerate(sequences))
+    loss = sum((_of(ours, row, ids) * weights[: len(ids)]).sum() for row, ids in enumerate(sequences))
     our_grads = torch.autograd.grad(loss, list(learnt.values()))
 
     slow = [model.model(input_ids=torch.tensor([ids])).last_hidden_state[0] for ids in sequences]
     for row, states in enumerate(slow):
-        assert torch.allclose(ours[row, : len(states)], states, atol=1e-4)
+        assert torch.allclose(_of(ours, row, sequences[row]), states, atol=1e-4)
     slow_loss = sum((states * weights[: len(states)]).sum() for states in slow)
     for name, one, other in zip(learnt, our_grads, torch.autograd.grad(slow_loss, list(learnt.values())), strict=True):
         assert torch.allclose(one, other, atol=2e-3, rtol=1e-3), name
@@ -43,4 +49,4 @@ def test_a_single_sequence_and_a_full_batch_need_no_padding() -> None:
     same = [(1, 2, 3), (4, 5, 6)]
     both = hidden_states(model, same)
     for row, ids in enumerate(same):
-        assert torch.allclose(hidden_states(model, [ids])[0], both[row], atol=1e-5)
+        assert torch.allclose(_of(hidden_states(model, [ids]), 0, ids), _of(both, row, ids), atol=1e-5)

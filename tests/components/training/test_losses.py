@@ -10,7 +10,8 @@ import pytest
 import torch
 from tiny_models import chat, leaning_llama, specs_of, tiny_llama
 
-from components.training.examples import Example, batches_by_tokens
+from components.policy.prefix_tree import passes
+from components.training.examples import Example
 from components.training.imitate import backward_imitation
 from components.training.losses import decision_log_probs, denominators, imitation_losses
 from components.training.optimiser import MasterAdamW, freeze_lower
@@ -95,7 +96,7 @@ def test_how_a_step_is_cut_into_passes_does_not_change_its_gradient() -> None:
         freeze_lower(model, 2)
         backward_imitation(model, _examples(), CloneSettings(tokens_per_pass=tokens), call_token=CALL)
         gradients.append(_gradients(model))
-    assert len(batches_by_tokens([len(e.ids) for e in _examples()], 64)) >= 3
+    assert len(passes([e.ids for e in _examples()], limit=64)) >= 3
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
@@ -166,6 +167,12 @@ def test_what_a_stay_is_paid_is_a_lower_bound_of_its_probability_to_answer() -> 
         assert exact - bound < 2.0, "the bound is of use"
 
 
-def test_tools_that_share_a_first_token_are_refused() -> None:
-    with pytest.raises(ValueError, match="first token"):
-        decision_log_probs(_model(), [(1, 2)], (CALL,), [(7, 8), (7, 9)])
+@torch.no_grad()
+def test_names_of_several_tokens_that_begin_alike_are_told_apart() -> None:
+    model, context, names = _model(), (1, 2), [(7, 8), (7, 9), (3,)]
+    got = decision_log_probs(model, [context], (CALL,), names)[0]
+    for name, value in zip(names, got[1:].tolist(), strict=True):
+        ids = (*context, CALL, *name)
+        logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        assert value == pytest.approx(float(sum(logprobs[p - 1, ids[p]] for p in range(2, len(ids)))), abs=1e-4)
+    assert float(got.exp().sum()) == pytest.approx(1.0, abs=1e-5)

@@ -1,0 +1,64 @@
+"""One forward over a forest of prefix trees. Takes weights and a forest; gives the final hidden state of every node.
+
+Two forms with one result: the lean Llama forward, and any Hugging Face causal LM that takes a 4-D attention mask and
+position ids, which the tests hold to be the truth. It computes no logits and no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from components.policy.llama import LlamaWeights, layer_forward, normalise
+from components.policy.model_type import CausalLM
+from components.policy.prefix_tree import Forest
+
+
+class States:
+    """Final hidden states of sequences that share nodes."""
+
+    def __init__(self, nodes: Tensor, forest: Forest) -> None:
+        """nodes [nodes, hidden]"""
+        self.nodes, self._forest = nodes, forest
+
+    def places(self, places: Sequence[tuple[int, int]]) -> Tensor:
+        """The node of each (sequence, position)."""
+        found = [self._forest.node(sequence, position) for sequence, position in places]
+        return torch.tensor(found, dtype=torch.long, device=self.nodes.device)
+
+    def at(self, places: Sequence[tuple[int, int]]) -> Tensor:
+        """[len(places), hidden] at each (sequence, position)"""
+        return self.nodes.index_select(0, self.places(places))
+
+
+def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
+    """[nodes, hidden] after the final norm, without its gain (the head holds it)."""
+    shape, device = weights.shape, weights.embedding.device
+    x = weights.embedding[forest.ids.to(device)]
+    positions = forest.positions.to(device)
+    cos, sin = weights.cos[positions].unsqueeze(1), weights.sin[positions].unsqueeze(1)
+    mask = forest.mask(weights.embedding.dtype).to(device).unsqueeze(1)
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        queries, keys, values = (forest.pad(t).transpose(1, 2) for t in (q, k, v))
+        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
+        return forest.flat(out.transpose(1, 2)).flatten(1)
+
+    for layer in weights.layers:
+        x = layer_forward(x, layer, shape, cos, sin, attend)
+    return normalise(x, shape.norm_eps)
+
+
+def any_states(model: CausalLM, forest: Forest) -> Tensor:
+    """[nodes, hidden] after the final norm, by the Hugging Face module itself; differentiable."""
+    parameter = next(model.parameters())
+    output = model.base_model(
+        input_ids=forest.pad(forest.ids).to(parameter.device),
+        position_ids=forest.pad(forest.positions).to(parameter.device),
+        attention_mask=forest.mask(parameter.dtype).to(parameter.device).unsqueeze(1),
+        use_cache=False,
+    )
+    return forest.flat(output.last_hidden_state)

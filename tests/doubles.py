@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -79,6 +80,11 @@ class FakeToolbox:
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResult]:
         return [self.call(call) for call in calls]
+
+    def submit(self, call: ToolCall) -> Future[ToolResult]:
+        future: Future[ToolResult] = Future()
+        future.set_result(self.call(call))
+        return future
 
     def close(self) -> None:
         """Nothing to close."""

@@ -49,7 +49,7 @@ def step_many(
     completion_tokens: Sequence[int] | None = None,
 ) -> list[tuple[State, Transition]]:
     """`step` for many states at once; their calls go to the toolbox together."""
-    calls = [_call_to_run(state, action) for state, action in zip(states, actions, strict=True)]
+    calls = [call_to_run(state, action) for state, action in zip(states, actions, strict=True)]
     answers = iter(toolbox.call_many([call for call in calls if call is not None]))
     read = prompt_tokens or [0] * len(states)
     wrote = completion_tokens or [len(action.message.token_ids or ()) for action in actions]
@@ -57,8 +57,35 @@ def step_many(
     for state, action, call, tokens_in, tokens_out in zip(states, actions, calls, read, wrote, strict=True):
         result = None if call is None else next(answers)
         tokens = Cost(prompt_tokens=tokens_in, completion_tokens=tokens_out)
-        stepped.append(_advance(state, action, call, result, tokens))
+        stepped.append(after(state, action, result, tokens))
     return stepped
+
+
+def call_to_run(state: State, action: Action) -> ToolCall | None:
+    """The call that this action makes, if it may; raises when the trajectory is already over."""
+    if state.done:
+        raise ValueError(f"the trajectory on problem {state.problem.problem_id} is over; it cannot be stepped")
+    if _unusable(state.problem, action) is not None:
+        return None
+    return action.call if len(state.calls) < state.problem.budget.max_calls else None
+
+
+def after(
+    state: State, action: Action, result: ToolResult | None, tokens: Cost | None = None
+) -> tuple[State, Transition]:
+    """The state after the action whose call (see `call_to_run`) gave `result`; over unless a call was run.
+
+    `tokens`: by default the turn's own tokens as completion.
+    """
+    wrote = Cost(completion_tokens=len(action.message.token_ids or ())) if tokens is None else tokens
+    cost = wrote + (NO_COST if result is None else result.cost)
+    results = () if result is None else (result,)
+    transition = Transition(action=action, results=results, cost=cost)
+    then = replace(state, messages=(*state.messages, action.message), spent=state.spent + cost)
+    if action.call is None or result is None:
+        return replace(then, done=True), transition
+    shown = Message(role="tool", content=result.content)
+    return replace(then, messages=(*then.messages, shown), calls=(*state.calls, (action.call, result))), transition
 
 
 def finish(
@@ -97,15 +124,6 @@ def stop_reason(problem: Problem, transitions: Sequence[Transition]) -> StopReas
     return StopReason.OUT_OF_BUDGET if last.action.call is not None else StopReason.ANSWERED
 
 
-def _call_to_run(state: State, action: Action) -> ToolCall | None:
-    """The call that this action makes, if it may; raises when the trajectory is already over."""
-    if state.done:
-        raise ValueError(f"the trajectory on problem {state.problem.problem_id} is over; it cannot be stepped")
-    if _unusable(state.problem, action) is not None:
-        return None
-    return action.call if len(state.calls) < state.problem.budget.max_calls else None
-
-
 def _unusable(problem: Problem, action: Action) -> StopReason | None:
     """Why the turn cannot be acted on; None for an answer with text and for a call to an offered tool."""
     if action.stop is not None:
@@ -113,20 +131,6 @@ def _unusable(problem: Problem, action: Action) -> StopReason | None:
     if action.call is None:
         return None if action.message.content.strip() else StopReason.NO_ANSWER
     return None if action.call.name in problem.tool_names else StopReason.MALFORMED
-
-
-def _advance(
-    state: State, action: Action, call: ToolCall | None, result: ToolResult | None, tokens: Cost
-) -> tuple[State, Transition]:
-    """The state after the action; done unless a call was run."""
-    cost = tokens + (NO_COST if result is None else result.cost)
-    results = () if result is None else (result,)
-    transition = Transition(action=action, results=results, cost=cost)
-    after = replace(state, messages=(*state.messages, action.message), spent=state.spent + cost)
-    if call is None or result is None:
-        return replace(after, done=True), transition
-    shown = Message(role="tool", content=result.content)
-    return replace(after, messages=(*after.messages, shown), calls=(*state.calls, (call, result))), transition
 
 
 def _identity(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,13 +17,15 @@ from torch import Tensor
 from components.policy import llama
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
-from components.policy.generate import GenerateRequest, Generator
+from components.policy.generate import GenerateRequest, Generating, Talk
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
 from components.schema.trajectory import Action
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,14 @@ class Policy:
         self.model, self.settings, self.policy_id = model, settings, policy_id
         self.chat = Chat(tokenizer)
         self._weights = llama.pack(model) if llama.supports(model.config) else None
-        self._generator = Generator(
+        vocabulary = int(model.config.vocab_size)
+        self._generating = Generating(
             self.chat,
-            ArgumentGrammars(self.chat, vocabulary=int(model.config.vocab_size)),
+            ArgumentGrammars(self.chat, vocabulary=vocabulary),
             self.new_session,
+            slots=settings.slots,
             prefill_tokens=settings.prefill_tokens,
+            vocabulary=vocabulary,
         )
 
     def new_session(self, rows: int) -> Session:
@@ -58,7 +63,7 @@ class Policy:
 
     def refresh(self, layers: Iterable[int] | None = None) -> None:
         """Take over changed weights of `model`: those of `layers` and the final norm, or all when None."""
-        self._generator.forget()
+        self._generating.forget()
         if self._weights is None:
             return
         for index in range(len(self._weights.layers)) if layers is None else layers:
@@ -67,21 +72,21 @@ class Policy:
 
     @torch.no_grad()
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Action]:
-        """One action a request, in order; batches of `settings.slots`."""
+        """One action a request, in order; `settings.slots` side by side."""
         self.model.eval()
-        actions: list[Action] = []
-        for first in range(0, len(requests), self.settings.slots):
-            actions += self._generator.generate(requests[first : first + self.settings.slots])
-        return actions
+        return self._generating.generate(requests)
+
+    @torch.no_grad()
+    def converse(self, talks: Sequence[Talk[R]]) -> list[R]:
+        """`generate` for conversations of several turns: while the tools of one work, the others go on."""
+        self.model.eval()
+        return self._generating.converse(talks)
 
     @torch.no_grad()
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
         """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4)."""
         self.model.eval()
-        probs: list[dict[str, float]] = []
-        for first in range(0, len(requests), self.settings.slots):
-            probs += self._generator.decide(requests[first : first + self.settings.slots])
-        return probs
+        return self._generating.decide(requests)
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:

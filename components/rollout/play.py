@@ -1,7 +1,7 @@
 """Rollouts: problems played to the end by a policy with tools. Takes policy, problems and toolbox; gives trajectories.
 
-All problems of a batch take their turns together: one `generate` for every open state, one pool for their tool calls.
-It scores answers with the checker and computes no reward.
+Every problem is a conversation with the policy; while the tools of one work, the others go on writing. Answers are
+judged by the checker; no reward is computed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from components.environment.step import finish, start, step_many
-from components.policy.generate import GenerateRequest
+from components.environment.step import after, call_to_run, finish, start
+from components.policy.generate import GenerateRequest, Talk
 from components.policy.policy import Policy
 from components.reward.checkers import check
 from components.schema.identity import child_seed
+from components.schema.message import ToolResult
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
-from components.schema.trajectory import ANSWER, State, Trajectory, Transition
+from components.schema.trajectory import ANSWER, Action, State, Trajectory, Transition
 from components.tools.toolbox import Toolbox
 
 
@@ -55,13 +56,13 @@ def rollout(
     seed: int,
     force: Sequence[tuple[str, ...]] | tuple[str, ...] = (),
     settings: RolloutSettings | Sequence[RolloutSettings] = RolloutSettings(),
-    on_batch: Callable[[int], None] = lambda done: None,
+    on_done: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trajectory, ...]:
     """One trajectory a problem, in order. The same problem may occur several times: each occurrence has its own seed.
 
     `force`: decisions of the first turns, for all problems (("search",)) or one tuple a problem; then it acts freely.
     `settings`, too, are for all or one a problem.
-    `on_batch` is told how many problems are done.
+    `on_done` is told how many problems are done.
     """
     forces = [tuple(force)] * len(problems) if not force or isinstance(force[0], str) else [tuple(f) for f in force]
     ways = [settings] * len(problems) if isinstance(settings, RolloutSettings) else list(settings)
@@ -70,20 +71,30 @@ def rollout(
     for problem, forced, way in zip(problems, forces, ways, strict=True):
         copy = seen[problem.problem_id] = seen.get(problem.problem_id, -1) + 1
         plays.append(_Play(start(problem), forced, way, child_seed(seed, problem.problem_id, copy)))  # type: ignore[arg-type]
-    for first in range(0, len(plays), policy.settings.slots):
-        _play(policy, plays[first : first + policy.settings.slots], toolbox)
-        on_batch(min(first + policy.settings.slots, len(plays)))
-    return tuple(_finish(play, policy.policy_id) for play in plays)
+    finished = 0
+
+    def told(play: _Play) -> Talk[Trajectory]:
+        nonlocal finished
+        trajectory = yield from _talk(policy, play, toolbox)
+        finished += 1
+        on_done(finished)
+        return trajectory
+
+    return tuple(policy.converse([told(play) for play in plays]))
 
 
-def _play(policy: Policy, plays: Sequence[_Play], toolbox: Toolbox) -> None:
-    while open_plays := [play for play in plays if not play.state.done]:
-        actions = policy.generate([_request(policy, play, toolbox) for play in open_plays])
-        stepped = step_many([play.state for play in open_plays], actions, toolbox)
-        for play, (state, transition) in zip(open_plays, stepped, strict=True):
-            play.state, play.transitions = state, (*play.transitions, transition)
-            if play.settings.stop_at_results and transition.results:
-                play.state = replace(state, done=True)
+def _talk(policy: Policy, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
+    while not play.state.done:
+        action: Action = yield _request(policy, play, toolbox)
+        call = call_to_run(play.state, action)
+        result: ToolResult | None = None
+        if call is not None:
+            result = yield toolbox.submit(call)
+        play.state, transition = after(play.state, action, result)
+        play.transitions = (*play.transitions, transition)
+        if play.settings.stop_at_results and transition.results:
+            play.state = replace(play.state, done=True)
+    return _finish(play, policy.policy_id)
 
 
 def _request(policy: Policy, play: _Play, toolbox: Toolbox) -> GenerateRequest:

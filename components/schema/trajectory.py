@@ -27,6 +27,11 @@ class StopReason(StrEnum):
     OUT_OF_BUDGET = "out_of_budget"
     """Another call was wanted after the last allowed one."""
     GAVE_UP = "gave_up"
+    REFUSED = "refused"
+    """The turn could not be written at all (empty prompt, unknown token ids, a grammar that nothing satisfies, logits
+    that are not numbers); its text says why."""
+    CANCELLED = "cancelled"
+    """Nobody wanted the turn any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Toolbox:
         self._cache: dict[str, ToolResult] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers)
+        self._waiters = ThreadPoolExecutor(4 * max_workers)
+        self._flying: dict[str, Future[ToolResult]] = {}
 
     def specs(self, names: Sequence[str] | None = None) -> tuple[ToolSpec, ...]:
         """The specs of the named tools, in that order; of all tools by default. KeyError names a missing one."""
@@ -69,8 +71,31 @@ class Toolbox:
         finished = {key: self._finish(key, job) for key, job in jobs.items()}
         return [finished[result] if isinstance(result, str) else result for result in waiting]
 
+    def submit(self, call: ToolCall) -> Future[ToolResult]:
+        """The result of one call, later; an equal call that is under way is joined, not run again."""
+        refused = self._refuse(call)
+        if refused is not None:
+            return _done(refused)
+        tool = self._tools[call.name]
+        key = _key(call, tool)
+        with self._lock:
+            known = self._cache.get(key)
+            if known is not None:
+                return _done(known)
+            if key not in self._flying:
+                self._flying[key] = self._waiters.submit(self._fly, key, tool, call.arguments)
+            return self._flying[key]
+
+    def _fly(self, key: str, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
+        try:
+            return self._finish(key, self._start(tool, arguments))
+        finally:
+            with self._lock:
+                self._flying.pop(key, None)
+
     def close(self) -> None:
         """Stops the threads and closes every tool that can be closed."""
+        self._waiters.shutdown(wait=False)
         self._threads.shutdown(wait=False)
         for tool in self._tools.values():
             close = getattr(tool, "close", None)
@@ -80,7 +105,7 @@ class Toolbox:
     def _look_up_or_start(self, call: ToolCall, jobs: dict[str, _Running]) -> ToolResult | str:
         """The remembered result, or the key under which the call now runs."""
         tool = self._tools[call.name]
-        key = stable_hash([call.name, tool.version, dict(call.arguments)], length=64)
+        key = _key(call, tool)
         known = self._cache.get(key)
         if known is not None:
             return known
@@ -144,3 +169,14 @@ class Toolbox:
             self._cache[key] = result
             while len(self._cache) > self._cache_size:
                 self._cache.pop(next(iter(self._cache)))
+
+
+def _key(call: ToolCall, tool: Tool) -> str:
+    """Equal calls of the same version of a tool have the same key."""
+    return stable_hash([call.name, tool.version, dict(call.arguments)], length=64)
+
+
+def _done(result: ToolResult) -> Future[ToolResult]:
+    future: Future[ToolResult] = Future()
+    future.set_result(result)
+    return future

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from tiny_models import SPECS, chat, leaning_llama, specs_of, tiny_llama, tiny_other, tiny_policy
 
-from components.policy.generate import GenerateRequest
+from components.policy.generate import GenerateRequest, Talk
 from components.policy.policy import Policy, ScoreRequest
 from components.schema.arguments import check_arguments
 from components.schema.message import Message
@@ -241,3 +243,95 @@ def test_other_model_families_are_carried_by_the_slow_session(family: str) -> No
     (score,) = carried.score([ScoreRequest(ids, len(request.context_ids) + 1)])
     expected = [float(logprobs[p - 1, ids[p]]) for p in range(len(request.context_ids) + 1, len(ids))]
     assert list(score) == pytest.approx(expected, abs=1e-4)
+
+
+def _refused(action: Action) -> str:
+    assert action.stop is StopReason.REFUSED
+    assert action.message.token_ids == ()
+    return action.message.content
+
+
+def test_a_request_that_cannot_be_carried_out_says_why_and_leaves_its_batch_alone() -> None:
+    schema = {"type": "object", "properties": {"x": {"enum": []}}, "required": ["x"]}
+    nothing = ToolSpec("nothing", "Has no valid argument.", schema)
+    fitting = [_request(p) for p in PROMPTS]
+    bad = [
+        _request(context_ids=()),
+        _request(context_ids=(1, 10**6)),
+        _request(decision="fly"),
+        GenerateRequest(fitting[0].context_ids, (nothing,), decision="nothing"),
+    ]
+    actions = cold().generate([fitting[0], *bad, *fitting[1:]])
+    reasons = [_refused(action) for action in actions[1:5]]
+    for reason, expected in zip(reasons, ("empty", "token id", "'fly'", "grammar"), strict=True):
+        assert expected in reason
+    for one, other in zip([actions[0], *actions[5:]], cold().generate(fitting), strict=True):
+        assert _same(one, other)
+
+
+def test_logits_that_are_not_numbers_end_only_the_turns_that_meet_them() -> None:
+    model = leaning_llama()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[chat().encode("2")[0]] = float("nan")
+    broken = tiny_policy(model)
+    meets, other = broken.generate([_request(PROMPTS[1], decision=ANSWER), _request(PROMPTS[2], decision=ANSWER)])
+    assert "not numbers" in _refused(meets)
+    assert _same(other, cold().generate([_request(PROMPTS[2], decision=ANSWER)])[0])
+    assert "not numbers" in _refused(broken.generate([_request(PROMPTS[1])])[0])
+
+
+def test_a_cancelled_turn_ends_at_the_next_token_and_the_others_go_on() -> None:
+    wish = threading.Event()
+    seen: list[Action] = []
+
+    def talk(request: GenerateRequest, *, cancels: bool) -> Talk[Action]:
+        action: Action = yield request
+        if cancels:
+            wish.set()
+        seen.append(action)
+        return action
+
+    short = _request(PROMPTS[2], decision=ANSWER, max_answer_tokens=2, min_answer_tokens=2)
+    long = _request(PROMPTS[0], decision=ANSWER, max_answer_tokens=30, min_answer_tokens=30, cancelled=wish)
+    other = replace(long, cancelled=None, seed=3)
+    talks = [talk(short, cancels=True), talk(long, cancels=False), talk(other, cancels=False)]
+    _, ended, whole = cold().converse(talks)
+    assert ended.stop is StopReason.CANCELLED
+    assert len(ended.message.token_ids or ()) < 5
+    assert len(whole.message.token_ids or ()) == 30
+
+
+def test_conversations_longer_than_the_rows_take_their_turns() -> None:
+    def talk(prompt: str, turns: int) -> Talk[list[Action]]:
+        actions, context = [], _request(prompt).context_ids
+        for turn in range(turns):
+            action: Action = yield _request(prompt, context_ids=context, decision="search")
+            actions.append(action)
+            context += chat().message_ids(action.message) + chat().message_ids(Message("tool", f"result {turn}"))
+        return actions
+
+    plan = [(PROMPTS[k % 4], 1 + k % 3) for k in range(9)]
+    many = cramped().converse([talk(*one) for one in plan])
+    assert [len(actions) for actions in many] == [turns for _, turns in plan]
+    for one, actions in zip(plan, many, strict=True):
+        for action, alone in zip(actions, cold().converse([talk(*one)])[0], strict=True):
+            assert _same(action, alone)
+
+
+def test_a_conversation_may_begin_with_a_call_and_may_end_at_once() -> None:
+    def calls_first() -> Talk[str]:
+        future: Future[str] = Future()
+        future.set_result("told")
+        said: str = yield future
+        action: Action = yield _request(decision=ANSWER)
+        return f"{said} {action.decision}"
+
+    def says_nothing() -> Talk[str]:
+        return "nothing"
+        yield
+
+    assert cold().converse([calls_first(), says_nothing(), calls_first()]) == ["told answer", "nothing", "told answer"]
+
+
+def test_nothing_asked_is_nothing_done() -> None:
+    assert policy().generate([]) == policy().decide([]) == policy().score([]) == []

@@ -48,10 +48,12 @@ def _rewind(pair: tuple[Session, Session], draw: random.Random) -> float:
     return 0.0
 
 
-def _select(pair: tuple[Session, Session], draw: random.Random) -> float:
-    sources = [draw.randrange(len(pair[0].rows)) for _ in range(draw.randint(1, 5))]
+def _assign(pair: tuple[Session, Session], draw: random.Random) -> float:
+    count = len(pair[0].rows)
+    targets = draw.sample(range(count), draw.randint(1, count))
+    sources = [draw.randrange(count) for _ in targets]
     for session in pair:
-        session.select(sources)
+        session.assign(targets, sources)
     return 0.0
 
 
@@ -59,8 +61,8 @@ def _select(pair: tuple[Session, Session], draw: random.Random) -> float:
 @torch.no_grad()
 def test_the_cached_session_agrees_with_recomputing_everything(seed: int) -> None:
     draw = random.Random(seed)
-    pair = _pair(rows=draw.randint(1, 4))
-    commands: list[Callable[[tuple[Session, Session], random.Random], float]] = [_append, _append, _rewind, _select]
+    pair = _pair(rows=draw.randint(1, 9))
+    commands: list[Callable[[tuple[Session, Session], random.Random], float]] = [_append, _append, _rewind, _assign]
     for _ in range(25):
         difference = draw.choice(commands)(pair, draw)
         assert difference <= 1e-4

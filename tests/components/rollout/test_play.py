@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
@@ -13,6 +15,7 @@ from tiny_models import tiny_policy
 from components.environment.replay import replay
 from components.policy.policy import Policy
 from components.rollout import RolloutSettings, rollout
+from components.schema.message import ToolCall, ToolResult
 from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, StopReason, Trajectory
 
@@ -109,10 +112,41 @@ def test_the_checker_judges_the_answer() -> None:
     assert (good.outcome.success, bad.outcome.success) == (True, False)
 
 
-def test_progress_is_told_batch_by_batch() -> None:
+def test_progress_is_told_problem_by_problem() -> None:
     told: list[int] = []
-    rollout(cramped(), _problems(), _toolbox(), seed=0, force=(ANSWER,), on_batch=told.append)
-    assert told == [2, 4, 5]
+    rollout(cramped(), _problems(), _toolbox(), seed=0, force=(ANSWER,), on_done=told.append)
+    assert told == [1, 2, 3, 4, 5]
+
+
+class SlowToolbox(FakeToolbox):
+    """Answers after a while, from threads."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__({("search", "python"): "Mali: Capital: Bamako", ("python", "python"): "4"}, default="Nothing.")
+        self._seconds, self._pool = seconds, ThreadPoolExecutor(8)
+        self.running = 0
+        self.most = 0
+
+    def submit(self, call: ToolCall) -> Future[ToolResult]:
+        return self._pool.submit(self._slowly, call)
+
+    def _slowly(self, call: ToolCall) -> ToolResult:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        time.sleep(self._seconds)
+        self.running -= 1
+        return self.call(call)
+
+
+def test_how_long_tools_take_changes_nothing_but_the_time() -> None:
+    problems = _problems() * 3
+    forces = FORCES * 3
+    quick = rollout(policy(), problems, _toolbox(), seed=7, force=forces, settings=SETTINGS)
+    for seconds in (0.002, 0.05):
+        box = SlowToolbox(seconds)
+        slow = rollout(policy(), problems, box, seed=7, force=forces, settings=SETTINGS)
+        assert list(map(_without_floats, slow)) == list(map(_without_floats, quick))
+    assert box.most > 1, "tools run side by side"
 
 
 def test_a_play_that_stops_at_results_makes_the_same_first_call_and_is_not_judged() -> None:

@@ -151,3 +151,37 @@ def test_the_engine_can_be_changed_behind_the_same_name() -> None:
     box = open_toolbox(ToolSettings(), PRICES, PASSAGES, cut=cut_words, clock=FakeClock(), engine="natural")
     assert box.call(search("What is the capital of the country of Chad?")).source_ids
     box.close()
+
+
+def test_a_submitted_call_gives_what_calling_gives_and_equal_ones_run_once() -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def answer(arguments: Mapping[str, Any]) -> str:
+        started.set()
+        assert go.wait(5)
+        return f"about {arguments['query']}"
+
+    tool = FakeTool(answer)
+    box = Toolbox([tool], PriceSheet(), FakeClock())
+    call, wrong = ToolCall("search", {"query": "Chad"}), ToolCall("fly", {})
+    futures = [box.submit(call), box.submit(call), box.submit(wrong)]
+    assert futures[2].result(5).is_error
+    assert started.wait(5)
+    go.set()
+    results = [future.result(5) for future in futures[:2]]
+    assert results[0] == results[1] == box.call(call) == box.submit(call).result(5)
+    assert results[0].content == "about Chad"
+    assert len(tool.seen) == 1
+    box.close()
+
+
+def test_a_submitted_call_that_never_returns_is_given_up_and_charged() -> None:
+    never = threading.Event()
+    tool = FakeTool(lambda arguments: str(never.wait(30)))
+    box = Toolbox([tool], PriceSheet(), FakeClock(), timeouts={"search": 0.1})
+    result = box.submit(ToolCall("search", {"query": "Chad"})).result(10)
+    assert result.is_error
+    assert "TimeoutError" in result.content
+    assert result.cost.calls == 1
+    never.set()
+    box.close()

@@ -1,0 +1,114 @@
+"""What benchmarks share: paired timing, rows of results, and the file they are written to (DESIGN 8).
+
+A speed is the ratio of two ways of doing the same work, timed in turn in the same process, so that a noisy machine
+slows both. Not a test: nothing here is asserted; a bar stands beside the number it is about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured figure."""
+
+    measure: str
+    value: float
+    low: float
+    high: float
+    """`low` and `high`: the least and the most of the `n` repeats."""
+    unit: str
+    bar: str | None
+    """What was asked for, as ">= 4"; None where nothing was."""
+    n: int
+    seeds: int = 1
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Wall seconds of one run."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def paired(ours: Callable[[], Any], theirs: Callable[[], Any], *, repeats: int = 5) -> list[tuple[float, float]]:
+    """(our, their) seconds, taken in turn after one unmeasured run of each; the order alternates."""
+    ours(), theirs()
+    pairs = []
+    for repeat in range(repeats):
+        if repeat % 2:
+            other = seconds_of(theirs)
+            pairs.append((seconds_of(ours), other))
+        else:
+            pairs.append((seconds_of(ours), seconds_of(theirs)))
+        told(f"  {pairs[-1][0]:.2f} s against {pairs[-1][1]:.2f} s")
+    return pairs
+
+
+def ratio(measure: str, pairs: Sequence[tuple[float, float]], *, bar: str | None) -> Row:
+    """How many times as long the other way took: median, least and most of the pairs."""
+    return figure(measure, [theirs / ours for ours, theirs in pairs], unit="x", bar=bar)
+
+
+def figure(measure: str, values: Sequence[float], *, unit: str, bar: str | None = None) -> Row:
+    """Median, least and most of repeated measurements."""
+    row = Row(measure, statistics.median(values), min(values), max(values), unit, bar, len(values))
+    told(f"{row.measure}: {row.value:.3g} {unit} [{row.low:.3g}, {row.high:.3g}]" + (f", bar {bar}" if bar else ""))
+    return row
+
+
+def told(text: str) -> None:
+    """Progress, at once."""
+    print(text, flush=True)
+
+
+def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, Any] | None = None) -> Path:
+    """Write `results/NAME.json`; rows of earlier runs that were not measured now are kept."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    old = json.loads(path.read_text())["rows"] if path.is_file() else []
+    new = [asdict(row) for row in rows]
+    kept = [row for row in old if row["measure"] not in {one["measure"] for one in new}]
+    whole = {
+        "name": name,
+        "git_sha": _git("rev-parse", "--short", "HEAD"),
+        "machine": _machine(),
+        "command": " ".join(["python", "-m", f"tests.benchmarks.{name}", *sys.argv[1:]]),
+        "seconds": round(time.perf_counter() - started, 1),
+        "rows": sorted(kept + new, key=lambda row: str(row["measure"])),
+        **(extra or {}),
+    }
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(whole, indent=1) + "\n")
+    os.replace(aside, path)
+    told(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    return path
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _machine() -> str:
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    return f"{os.cpu_count()} cores, {cpu}, Python {platform.python_version()}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []

@@ -21,10 +21,12 @@ def reward_parts(
 ) -> dict[str, float]:
     """Unweighted parts: likelihood (if scored), correct (if judged), cost in units, malformed.
 
-    A trajectory with an errored call earns no likelihood and is not correct: errors are no way to think (science.md 3).
+    A trajectory with an errored call earns no likelihood, is not correct and counts as malformed: errors are no way to
+    think (science.md 3), and a call that fails is worse than none.
     """
     errored = any(result.is_error for transition in trajectory.transitions for result in transition.results)
-    parts = {"cost": units(trajectory.outcome.cost), "malformed": float(trajectory.outcome.stop_reason in BAD_ENDS)}
+    malformed = errored or trajectory.outcome.stop_reason in BAD_ENDS
+    parts = {"cost": units(trajectory.outcome.cost), "malformed": float(malformed)}
     if mean_logprob is not None:
         parts["likelihood"] = 0.0 if errored else likelihood(mean_logprob, settings.likelihood)
     if trajectory.outcome.success is not None:

@@ -49,7 +49,9 @@ class ReinforceSettings(TrainerSettings):
     argument_weight: float = Field(default=3.0, ge=0)
     decision_weight: float = Field(default=0.3, ge=0)
 
-    query_families: tuple[str, ...] = Field(default=("fact", "number", "fact", "number", "decoy"), min_length=1)
+    query_families: tuple[str, ...] = Field(
+        default=("fact", "number", "compute", "fact", "number", "decoy"), min_length=1
+    )
     """Families of the problems whose calls are sampled, taken in turn; a name may occur several times."""
     batch: int = Field(default=12, ge=1)
     """Problems a step."""

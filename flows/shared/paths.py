@@ -116,6 +116,11 @@ class Paths:
         return self.selfplay / "nodes.parquet"
 
     @property
+    def rollouts(self) -> Path:
+        """What the policy did at the roots where reinforcement judged every decision."""
+        return self.data / "rollouts" / "judged.jsonl"
+
+    @property
     def selfplay_trajectories(self) -> Path:
         return self.selfplay / "trajectories.jsonl"
 

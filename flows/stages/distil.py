@@ -1,4 +1,7 @@
-"""Stage `distil`: what search found becomes the policy's own. Takes the reinforced model; gives data/models/final."""
+"""Stage `distil`: what search found becomes the policy's own. Takes the reinforced model; gives data/models/final.
+
+Search is that of self-play and, one step deep, that of reinforcement, which tried every decision at many roots.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,12 @@ def main() -> None:
 
 
 def _searched(run: StageRun) -> tuple[Trajectory, ...]:
+    tried = [
+        *read_records(run.paths.selfplay_trajectories, Trajectory),
+        *read_records(run.paths.rollouts, Trajectory),
+    ]
     return distil_material(
-        read_records(run.paths.selfplay_trajectories, Trajectory),
+        tried,
         map(asdict, read_nodes(run.paths.selfplay_nodes)),
         (),
         units=PriceSheet(run.params.prices).units,

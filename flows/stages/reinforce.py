@@ -1,8 +1,12 @@
-"""Stage `reinforce`: RL of the composite under the deployment's tools. Takes the clone; gives models/reinforced."""
+"""Stage `reinforce`: RL of the composite under the deployment's tools.
+
+Takes the clone; gives models/reinforced and, for distillation, what every decision at the judged roots led to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from components.policy.direct import make_score_reference
 from components.policy.policy import Policy
@@ -49,6 +53,8 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
         report=reporter(run, settings.steps, also=log.add),
     )
     log.write(run.paths.reinforce_steps)
+    judged = read_records(_judged_file(run), Group) if _judged_file(run).is_file() else ()
+    write_records(run.paths.rollouts, [trajectory for group in judged for trajectory in group.trajectories])
 
 
 def _replay_of(run: StageRun, step: int, *, kept: int, direct: int) -> tuple[int, ...]:
@@ -112,7 +118,7 @@ def _material_of(
 
 def _judged(run: StageRun, collector: Collector) -> list[Group]:
     """All actions at many roots, kept on disk: a killed run goes on with the values it had."""
-    settings, file = run.params.reinforce, run.work / "judged.jsonl"
+    settings, file = run.params.reinforce, _judged_file(run)
     if not file.is_file():
         steps = settings.judge_from()
 
@@ -121,6 +127,10 @@ def _judged(run: StageRun, collector: Collector) -> list[Group]:
 
         write_records(file, collector.decisions(settings.judged, at_once=settings.judged_at_once, told=told))
     return list(read_records(file, Group))
+
+
+def _judged_file(run: StageRun) -> Path:
+    return run.work / "judged.jsonl"
 
 
 if __name__ == "__main__":

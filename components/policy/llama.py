@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from components.policy.model_type import CausalLM
 
 Linear = Callable[[Tensor], Tensor]
+Joining = Callable[[Tensor, Tensor], Tensor]
+"""A linear whose result is at once added to, or multiplied by, a second tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,14 @@ class LlamaLayer:
     """One block, ready to run; the gains of its norms are folded into the linears that read them."""
 
     qkv: Linear
-    output: Linear
-    gate_up: Linear
-    down: Linear
+    output: Joining
+    """(x, residual) -> residual + x W^T"""
+    gate: Linear
+    """silu(x W^T)"""
+    up: Joining
+    """(x, gate) -> x W^T * gate"""
+    down: Joining
+    """(x, residual) -> residual + x W^T"""
 
 
 @dataclass(slots=True)
@@ -71,14 +78,31 @@ def supports(config: object) -> bool:
     )
 
 
-def packed_linear(weight: Tensor) -> Linear:
-    """x -> x W^T, with the weight laid out once for oneDNN where that is faster (bf16 on CPU)."""
+def _packs(weight: Tensor) -> bool:
+    """Whether oneDNN runs this weight faster when it is laid out once (bf16 on CPU)."""
+    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+
+
+def packed_linear(weight: Tensor, *, silu: bool = False) -> Linear:
+    """x -> x W^T, then silu if asked, without a pass over memory of its own."""
     weight = weight.detach()
-    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
-        return lambda x: F.linear(x, weight)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, 64)
+    if not _packs(weight):
+        return (lambda x: F.silu(F.linear(x, weight))) if silu else (lambda x: F.linear(x, weight))
+    packed, after = torch.ops.mkldnn._reorder_linear_weight(weight, 64), "swish" if silu else "none"
     multiply = torch.ops.mkldnn._linear_pointwise
-    return lambda x: multiply(x, packed, None, "none", [], "")
+    return lambda x: multiply(x, packed, None, after, [], "")
+
+
+def packed_joining(weight: Tensor, join: Literal["add", "mul"]) -> Joining:
+    """(x, other) -> x W^T + other, or x W^T * other; joined while the result is still at hand."""
+    weight = weight.detach()
+    if not _packs(weight):
+        if join == "add":
+            return lambda x, other: F.linear(x, weight) + other
+        return lambda x, other: F.linear(x, weight) * other
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, 64)
+    multiply = torch.ops.mkldnn._linear_pointwise.binary
+    return lambda x, other: multiply(x, other, packed, None, join)
 
 
 def _shape(config: object, max_positions: int) -> LlamaShape:
@@ -105,15 +129,16 @@ def folded(weight: Tensor, gain: Tensor) -> Tensor:
 
 
 def pack_layer(block: Any) -> LlamaLayer:
-    """One Hugging Face block with its projections fused (QKV, gate-up) and prepacked."""
+    """One Hugging Face block with its projections fused and prepacked."""
     attention, mlp = block.self_attn, block.mlp
     qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
-    gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
+    gain = block.post_attention_layernorm.weight
     return LlamaLayer(
         qkv=packed_linear(folded(qkv, block.input_layernorm.weight)),
-        output=packed_linear(attention.o_proj.weight),
-        gate_up=packed_linear(folded(gate_up, block.post_attention_layernorm.weight)),
-        down=packed_linear(mlp.down_proj.weight),
+        output=packed_joining(attention.o_proj.weight, "add"),
+        gate=packed_linear(folded(mlp.gate_proj.weight, gain), silu=True),
+        up=packed_joining(folded(mlp.up_proj.weight, gain), "mul"),
+        down=packed_joining(mlp.down_proj.weight, "add"),
     )
 
 
@@ -158,7 +183,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def normalise(x: Tensor, eps: float) -> Tensor:
     """x / rms(x) over the last dimension, in two passes over memory (the library's norm takes six on a CPU)."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-    scale: Tensor = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+    scale: Tensor = length.square_().mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
     return x * scale
 
 
@@ -171,10 +196,9 @@ def layer_forward(
     attend: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Tensor:
     """One block over flat tokens. x [N, hidden]; `attend` maps q [N, heads, D], k, v [N, kv, D] to [N, heads * D]."""
-    sizes = [shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.kv_heads * shape.head_dim]
-    q, k, v = layer.qkv(normalise(x, shape.norm_eps)).split(sizes, dim=-1)
-    q = rotate(q.unflatten(-1, (shape.heads, shape.head_dim)), cos, sin)
-    k = rotate(k.unflatten(-1, (shape.kv_heads, shape.head_dim)), cos, sin)
-    x = x + layer.output(attend(q, k, v.unflatten(-1, (shape.kv_heads, shape.head_dim))))
-    gate, up = layer.gate_up(normalise(x, shape.norm_eps)).chunk(2, dim=-1)
-    return x + layer.down(F.silu(gate).mul_(up))
+    read = layer.qkv(normalise(x, shape.norm_eps)).unflatten(-1, (-1, shape.head_dim))
+    turned = rotate(read[:, : shape.heads + shape.kv_heads], cos, sin)
+    mixed = attend(turned[:, : shape.heads], turned[:, shape.heads :], read[:, shape.heads + shape.kv_heads :])
+    x = layer.output(mixed, x)
+    normed = normalise(x, shape.norm_eps)
+    return layer.down(layer.up(normed, layer.gate(normed)), x)

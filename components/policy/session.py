@@ -170,8 +170,9 @@ class _Attention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         where = self._where
-        self.keys[where.flat_rows, where.positions] = k
-        self.values[where.flat_rows, where.positions] = v
+        slots = where.flat_rows * self.keys.shape[1] + where.positions
+        self.keys.flatten(0, 1).index_copy_(0, slots, k)
+        self.values.flatten(0, 1).index_copy_(0, slots, v)
         out = (self._fresh_attention(q, k, v) if where.fresh else self._cached_attention(q)).flatten(0, 1)
         return (out if where.dense else out[where.cells]).flatten(1)
 

@@ -129,7 +129,7 @@ def floor(policy: Policy) -> list[Row]:
         def linears(x: torch.Tensor = x, wide: torch.Tensor = wide) -> None:
             for _ in range(16):
                 for layer in weights.layers:
-                    layer.qkv(x), layer.output(x), layer.gate_up(x), layer.down(wide)
+                    layer.qkv(x), layer.output(x, x), layer.up(x, layer.gate(x)), layer.down(wide, x)
                 weights.head(x)
 
         shares = []

@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PINS := -c constraints.txt
 
-.PHONY: help setup run test check smoke format
+.PHONY: help setup run test check bench smoke format
 
 help:
 	@echo "make run    the whole job, annotations to a promoted model (installs first; about 25 minutes on 2 cores)"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types, import contracts"
+	@echo "make bench  the engine against Hugging Face's (results: tests/benchmarks/results/)"
 	@echo "make smoke  the whole job on a handful of problems, in a scratch copy"
 
 setup: $(STAMP)
@@ -36,6 +37,11 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict flows components
 	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.engine
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PINS) -e ".[bench]"
+	$(BIN)/python -m tests.benchmarks.rl_step
 
 smoke: $(STAMP)
 	rm -rf .work/smoke && mkdir -p .work/smoke

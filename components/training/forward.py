@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from components.policy.llama import rotate, supports
 from components.policy.prefix_tree import Forest, plant
@@ -77,8 +78,12 @@ def _llama(model: Any, forest: Forest) -> Tensor:
     inner, eps = model.model, model.config.rms_norm_eps
     batch = _Batch(model.config, forest, inner.embed_tokens.weight)
     x = F.embedding(forest.ids.to(inner.embed_tokens.weight.device), inner.embed_tokens.weight)
+    forgets = bool(getattr(model, "is_activation_checkpointing", False)) and torch.is_grad_enabled()
     for block in inner.layers:
-        x = _block(block, x, batch, eps)
+        if forgets and x.requires_grad:
+            x = checkpoint(_block, block, x, batch, eps, use_reentrant=False)
+        else:
+            x = _block(block, x, batch, eps)
     return _norm(x, inner.norm.weight, eps)
 
 

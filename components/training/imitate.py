@@ -29,7 +29,7 @@ def imitate(
     report: Report = lambda step, metrics: None,
 ) -> None:
     """`settings.steps` steps on `batch_of(step)`; continues from `checkpoint` and writes it as it goes."""
-    freeze_lower(model, settings.trained_layers)
+    freeze_lower(model, settings.trained_layers, checkpointing=settings.gradient_checkpointing)
     optimiser = MasterAdamW(
         model,
         learning_rate=settings.learning_rate,

@@ -18,8 +18,13 @@ from torch import Tensor
 from components.policy.model_type import CausalLM
 
 
-def freeze_lower(model: CausalLM, trained_layers: int) -> tuple[int, ...]:
-    """Let only the last `trained_layers` blocks and the final norm learn; their indices come back."""
+def freeze_lower(model: CausalLM, trained_layers: int, *, checkpointing: bool = False) -> tuple[int, ...]:
+    """Let only the last `trained_layers` blocks and the final norm learn; their indices come back.
+
+    `checkpointing`: what a block computes is forgotten and computed again for the gradient; less memory, more time.
+    """
+    if checkpointing:
+        model.activation_checkpointing_enable()
     blocks = model.model.layers
     first = max(0, len(blocks) - trained_layers)
     for parameter in model.parameters():

@@ -96,7 +96,7 @@ def reinforce(
     Raises:
         CallRateCollapse: fewer problems than `settings.call_rate_low` would still call a tool.
     """
-    trained = freeze_lower(model, settings.trained_layers)
+    trained = freeze_lower(model, settings.trained_layers, checkpointing=settings.gradient_checkpointing)
     optimiser = MasterAdamW(
         model,
         learning_rate=settings.learning_rate,

@@ -20,6 +20,8 @@ class TrainerSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, gt=0)
     tokens_per_pass: int = Field(default=2048, ge=64)
     """Padded tokens of one forward-backward pass; bounds memory."""
+    gradient_checkpointing: bool = False
+    """Keep no block's inner results for the gradient but compute them again: less memory, about a third more time."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Steps between checkpoints."""
     decision_weight: float = Field(default=1.0, ge=0)

@@ -50,3 +50,16 @@ def test_a_single_sequence_and_a_full_batch_need_no_padding() -> None:
     both = hidden_states(model, same)
     for row, ids in enumerate(same):
         assert torch.allclose(_of(hidden_states(model, [ids]), 0, ids), _of(both, row, ids), atol=1e-5)
+
+
+def test_computing_blocks_again_for_the_gradient_changes_no_gradient() -> None:
+    grads = []
+    for checkpointing in (False, True):
+        model = tiny_llama(2, layers=3, vocabulary=VOCABULARY, spread=0.2)
+        freeze_lower(model, 2, checkpointing=checkpointing)
+        model.train()
+        hidden_states(model, _sequences(0)).nodes.square().sum().backward()
+        grads.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys()
+    for name, gradient in grads[0].items():
+        assert torch.allclose(gradient, grads[1][name], atol=1e-5), name

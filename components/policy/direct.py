@@ -74,18 +74,17 @@ def span_request(policy: Policy, prompt: str, results: Sequence[str], reference:
 def score_reference_of(policy: Policy) -> ScoreReference:
     """Mean clipped log-probability of the answer span inside the reference, given question and tool results.
 
-    The same (question, results, reference) is scored once and remembered: under a search engine most calls of a group
-    bring back the same page.
+    Of equal items one is scored: under a search engine most calls of a group bring back the same page. Nothing is
+    remembered between calls: in bf16 a value depends a little on what is scored beside it, and a run that was killed
+    and goes on must see what an uninterrupted one sees.
     """
-    known: dict[tuple[str, tuple[str, ...], str], float] = {}
 
     def score(items: Sequence[tuple[str, Sequence[str], Reference]]) -> Sequence[float]:
         keys = [(prompt, tuple(results), reference.text) for prompt, results, reference in items]
-        fresh = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
-        requests = [span_request(policy, *item)[0] for item in fresh.values()]
-        for key, logprobs in zip(fresh, policy.score(requests), strict=True):
-            known[key] = mean_logprob(logprobs)
-        return [known[key] for key in keys]
+        distinct = dict(zip(keys, items, strict=True))
+        scored = policy.score([span_request(policy, *item)[0] for item in distinct.values()])
+        means = dict(zip(distinct, map(mean_logprob, scored), strict=True))
+        return [means[key] for key in keys]
 
     return score
 

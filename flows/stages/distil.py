@@ -6,6 +6,7 @@ Search is that of self-play and, one step deep, that of reinforcement, which tri
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 from components.policy.load import load_policy
 from components.records.jsonl import read_records
@@ -15,11 +16,14 @@ from components.search.store import read_nodes
 from components.tools.prices import PriceSheet
 from components.training.distil import distil
 from components.training.distil_data import distil_material
-from components.training.examples import DIRECT, KEEP
+from components.training.examples import DIRECT, KEEP, Teach
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
+JUDGED = Teach(first_decision=False)
+"""Of what reinforcement tried: what it wrote and answered. The decision at the root was learnt there from all values; the
+cheapest correct branch alone would teach to answer whatever a guess once got right."""
 
 
 def main() -> None:
@@ -30,7 +34,10 @@ def main() -> None:
         encoder, problems = open_encoder(policy), train_problems(run)
         distil(
             policy.model,
-            encoder.pool(_searched(run), problems),
+            [
+                *encoder.pool(_best(run, run.paths.selfplay_trajectories), problems),
+                *encoder.pool(_best(run, run.paths.rollouts), problems, JUDGED),
+            ],
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
             encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
             run.params.distil,
@@ -42,13 +49,10 @@ def main() -> None:
         save_trained(run, policy, "final")
 
 
-def _searched(run: StageRun) -> tuple[Trajectory, ...]:
-    tried = [
-        *read_records(run.paths.selfplay_trajectories, Trajectory),
-        *read_records(run.paths.rollouts, Trajectory),
-    ]
+def _best(run: StageRun, file: Path) -> tuple[Trajectory, ...]:
+    """The cheapest correct trajectory a problem, of those in `file`."""
     return distil_material(
-        tried,
+        read_records(file, Trajectory),
         map(asdict, read_nodes(run.paths.selfplay_nodes)),
         (),
         units=PriceSheet(run.params.prices).units,

@@ -22,8 +22,8 @@ from flows.shared.training import open_encoder, reporter, save_trained, train_pr
 
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
-"""Of what reinforcement tried: what it wrote and answered. The decision at the root was learnt there from all values; the
-cheapest correct branch alone would teach to answer whatever a guess once got right."""
+"""Of what reinforcement tried: what it wrote and answered. The decision at the root was learnt there from all values;
+the cheapest correct branch alone would teach to answer whatever a guess once got right."""
 
 
 def main() -> None:

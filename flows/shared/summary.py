@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,10 @@ from flows.shared.promotion import read_decision
 from flows.shared.registry import Registry
 from flows.shared.registry_settings import load_registry_settings
 
+WIDE = 92
+ONLY_WIDE = frozenset({"Decision regret", "Utility"})
+"""Columns that a narrow terminal (80 columns) has no room for; the report has them."""
+
 
 def print_policies(paths: Paths) -> None:
     """The table of policies of the last evaluation, where there is one."""
@@ -27,12 +32,19 @@ def print_policies(paths: Paths) -> None:
         return
     report = from_json(Report, json.loads(paths.evaluation_report.read_text(encoding="utf-8")))
     header, *rows = terminal_table(report)
-    table = Table(title=f"{report.problems} test problems; the other intervals are in the report")
-    for place, name in enumerate(header):
-        table.add_column(name, no_wrap=place < 2)
-    for policy, accuracy, *others in rows:
-        table.add_row(policy, accuracy, *(cell.partition(" [")[0] for cell in others))
     console = Console()
+    shown = [place for place, name in enumerate(header) if console.width >= WIDE or name not in ONLY_WIDE]
+    table = Table(
+        title=f"{report.problems} test problems; the other intervals are in the report",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for place in shown:
+        table.add_column(header[place], no_wrap=place < 2, justify="left" if place < 2 else "right", overflow="fold")
+    for policy, accuracy, *others in rows:
+        cells = [policy, accuracy, *(cell.partition(" [")[0] for cell in others)]
+        table.add_row(*(cells[place] for place in shown))
     console.print(table)
     for line in difference_lines(report):
         console.print(line, markup=False, highlight=False)

@@ -15,8 +15,8 @@ class PolicySettings(BaseModel):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Compute type of the forward pass."""
     slots: int = Field(default=128, ge=1, le=1024)
-    """Sequences decoded side by side; their key-value cache takes about 23 kB a token (SmolLM2-135M in bf16). With 320 an
-    evaluation was a tenth faster and took 10 GB."""
+    """Sequences decoded side by side; their key-value cache takes about 23 kB a token (SmolLM2-135M in bf16). With 320
+    an evaluation was a tenth faster and took 10 GB."""
     prefill_tokens: int = Field(default=6144, ge=64)
     """Most padded tokens in one forward; bounds peak memory."""
     threads: int = Field(default=2, ge=1)

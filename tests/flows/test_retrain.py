@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def test_killed_run_continues_from_its_checkpoint_under_the_same_mlflow_run(
     monkeypatch.chdir(project.root)
     resumed = retrain(str(project.root), promote=False)
     assert resumed.outcomes == {"first": "unchanged", "second": "ran", "third": "ran"}
-    assert "starting at 3" in capfd.readouterr().out
+    # The orphan may take another step before the new run ends it; what it saved counts.
+    assert re.search(r"starting at [3-5]\b", capfd.readouterr().out)
     assert json.loads(project.run_ref("second").read_text())["mlflow_run_id"] == before
     assert not checkpoint.exists()
     assert _state(orphan) in GONE

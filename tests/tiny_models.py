@@ -72,7 +72,9 @@ def grammars() -> ArgumentGrammars:
     return ArgumentGrammars(chat(), vocabulary=len(tokenizer()))
 
 
-def tiny_llama(seed: int = 0, *, layers: int = 2, vocabulary: int | None = None, spread: float = 0.05) -> Any:
+def tiny_llama(
+    seed: int = 0, *, layers: int = 2, vocabulary: int | None = None, spread: float = 0.05, positions: int = 1024
+) -> Any:
     """A random Llama with grouped-query attention; the norms have gains too."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
@@ -83,7 +85,7 @@ def tiny_llama(seed: int = 0, *, layers: int = 2, vocabulary: int | None = None,
             num_hidden_layers=layers,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=1024,
+            max_position_embeddings=positions,
             initializer_range=spread,
             tie_word_embeddings=False,
             attn_implementation="eager",

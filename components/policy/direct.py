@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from components.policy.generate import GenerateRequest
 from components.policy.load import load_policy
 from components.policy.policy import Policy, ScoreRequest
 from components.policy.settings import PolicySettings
+from components.policy.turn import GenerateRequest
 from components.schema.problem import Reference
 
 Ask = Callable[[Sequence[str]], Sequence[str]]

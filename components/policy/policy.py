@@ -17,12 +17,14 @@ from torch import Tensor
 from components.policy import llama
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
-from components.policy.generate import GenerateRequest, Generating, Talk
+from components.policy.generate import Generating, Talk
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
+from components.policy.turn import GenerateRequest
+from components.policy.writing import Writer
 from components.schema.trajectory import Action
 
 R = TypeVar("R")
@@ -44,22 +46,23 @@ class Policy:
         self.model, self.settings, self.policy_id = model, settings, policy_id
         self.chat = Chat(tokenizer)
         self._weights = llama.pack(model) if llama.supports(model.config) else None
-        vocabulary = int(model.config.vocab_size)
-        self._generating = Generating(
-            self.chat,
-            ArgumentGrammars(self.chat, vocabulary=vocabulary),
-            self.new_session,
-            slots=settings.slots,
-            prefill_tokens=settings.prefill_tokens,
-            vocabulary=vocabulary,
-        )
+        self.vocabulary = int(model.config.vocab_size)
+        self.capacity = self._capacity()
+        """Most tokens that the model can read."""
+        grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
+        writer = Writer(self.chat, grammars, self.new_session, prefill_tokens=settings.prefill_tokens)
+        self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
+
+    def _capacity(self) -> int:
+        if self._weights is not None:
+            return self._weights.shape.max_positions
+        return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
     def new_session(self, rows: int) -> Session:
         """Empty rows under the current weights."""
-        capacity = int(getattr(self.model.config, "max_position_embeddings", 2048))
         if self._weights is not None:
-            return CachedSession(self._weights, rows=rows, capacity=capacity)
-        return RecomputingSession(self.model, rows=rows, capacity=capacity)
+            return CachedSession(self._weights, rows=rows, capacity=self.capacity)
+        return RecomputingSession(self.model, rows=rows, capacity=self.capacity)
 
     def refresh(self, layers: Iterable[int] | None = None) -> None:
         """Take over changed weights of `model`: those of `layers` and the final norm, or all when None."""
@@ -90,8 +93,16 @@ class Policy:
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:
-        """Natural log-probabilities of `ids[start:]`, one tuple a request, in order."""
+        """Natural log-probabilities of `ids[start:]`, one tuple a request, in order.
+
+        Raises:
+            ValueError: a request cannot be scored; the message names it. None is scored then.
+        """
         self.model.eval()
+        for number, request in enumerate(requests):
+            complaint = _complaint(request, vocabulary=self.vocabulary, capacity=self.capacity)
+            if complaint:
+                raise ValueError(f"score request {number}: {complaint}")
         scores: list[tuple[float, ...]] = [()] * len(requests)
         for batch in passes([request.ids for request in requests], limit=self.settings.prefill_tokens):
             for number, logprobs in zip(batch, self._score([requests[n] for n in batch]), strict=True):
@@ -117,3 +128,15 @@ class Policy:
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits
+
+
+def _complaint(request: ScoreRequest, *, vocabulary: int, capacity: int) -> str:
+    """Why the request cannot be scored; "" when it can."""
+    ids, start = request.ids, request.start
+    if not 1 <= start < len(ids):
+        return f"the first scored position {start} is not in 1..{len(ids) - 1}"
+    if len(ids) - 1 > capacity:
+        return f"{len(ids)} tokens do not fit the context of {capacity}"
+    if min(ids) < 0 or max(ids) >= vocabulary:
+        return f"a token id is not in 0..{vocabulary - 1}"
+    return ""

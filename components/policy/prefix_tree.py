@@ -72,7 +72,7 @@ def passes(sequences: Sequence[Sequence[int]], *, limit: int) -> list[list[int]]
     nodes, before = 0, tuple[int, ...]()
     for index in sorted(range(len(sequences)), key=lambda i: tuple(sequences[i])):
         ids = tuple(sequences[index])
-        fresh = len(ids) - _common(before, ids)
+        fresh = len(ids) - common_prefix(before, ids)
         if not groups or nodes + fresh > limit:
             groups.append([])
             nodes, fresh = 0, len(ids)
@@ -84,7 +84,7 @@ def passes(sequences: Sequence[Sequence[int]], *, limit: int) -> list[list[int]]
 def nodes_in(sequences: Sequence[Sequence[int]]) -> int:
     """Number of distinct prefixes: what one forward over all sequences has to compute at least."""
     ordered = sorted(tuple(ids) for ids in sequences)
-    return sum(len(ids) - _common(before, ids) for before, ids in zip([(), *ordered], ordered, strict=False))
+    return sum(len(ids) - common_prefix(before, ids) for before, ids in zip([(), *ordered], ordered, strict=False))
 
 
 class _Growing:
@@ -100,7 +100,7 @@ class _Growing:
 
     def shared(self, ids: Sequence[int]) -> int:
         """Tokens that `ids` has in common with the path added last."""
-        return _common([self.ids[node] for node in self._open], ids)
+        return common_prefix([self.ids[node] for node in self._open], ids)
 
     def add(self, index: int, ids: Sequence[int], shared: int) -> None:
         self._close(shared)
@@ -128,7 +128,7 @@ class _Growing:
         )
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the longest common prefix."""
     length = 0
     for left, right in zip(one, other, strict=False):

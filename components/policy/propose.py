@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from components.policy.generate import GenerateRequest
 from components.policy.policy import Policy
+from components.policy.turn import GenerateRequest
 from components.schema.identity import child_seed
 from components.schema.proposal import Proposal
 from components.schema.tool import ToolSpec

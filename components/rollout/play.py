@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from components.environment.step import after, call_to_run, finish, start
-from components.policy.generate import GenerateRequest, Talk
+from components.policy.generate import Talk
 from components.policy.policy import Policy
+from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.schema.identity import child_seed
 from components.schema.message import ToolResult

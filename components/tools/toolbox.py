@@ -8,6 +8,7 @@ it gives up waiting, and takes fresh threads.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,10 +67,14 @@ class Toolbox:
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResult]:
         """One result a call, in the order of the calls; equal calls run once."""
-        jobs: dict[str, _Running] = {}
-        waiting = [self._refuse(call) or self._look_up_or_start(call, jobs) for call in calls]
-        finished = {key: self._finish(key, job) for key, job in jobs.items()}
-        return [finished[result] if isinstance(result, str) else result for result in waiting]
+        flying: dict[str, Future[ToolResult]] = {}
+        futures = []
+        for call in calls:
+            key = json.dumps([call.name, dict(call.arguments)], sort_keys=True)
+            if key not in flying:
+                flying[key] = self.submit(call)
+            futures.append(flying[key])
+        return [future.result() for future in futures]
 
     def submit(self, call: ToolCall) -> Future[ToolResult]:
         """The result of one call, later; an equal call that is under way is joined, not run again."""
@@ -101,17 +106,6 @@ class Toolbox:
             close = getattr(tool, "close", None)
             if close is not None:
                 close()
-
-    def _look_up_or_start(self, call: ToolCall, jobs: dict[str, _Running]) -> ToolResult | str:
-        """The remembered result, or the key under which the call now runs."""
-        tool = self._tools[call.name]
-        key = _key(call, tool)
-        known = self._cache.get(key)
-        if known is not None:
-            return known
-        if key not in jobs:
-            jobs[key] = self._start(tool, call.arguments)
-        return key
 
     def _refuse(self, call: ToolCall) -> ToolResult | None:
         """The charged error of a call that cannot be run; None when it can."""

@@ -50,12 +50,11 @@ def start(paths: Paths, groups: Groups, *, port: int) -> tuple[subprocess.Popen[
     log = paths.logs / "prefect-server.log"
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = groups.start(command, cwd=paths.root, env={"PREFECT_API_URL": url}, log=log)
-    try:
+    with contextlib.ExitStack() as failed:
+        process = groups.start(command, cwd=paths.root, env={"PREFECT_API_URL": url}, log=log)
+        failed.callback(groups.stop, process)
         _wait(process, url, log)
-    except BaseException:
-        groups.stop(process)
-        raise
+        failed.pop_all()
     return process, url
 
 

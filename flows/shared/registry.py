@@ -50,8 +50,9 @@ class Registry:
         mlflow.set_tracking_uri(uri)
         self.model = model
         self._client: Any = MlflowClient(tracking_uri=uri)
-        self._local = uri == f"sqlite:///{paths.mlflow_db}"
-        self._artifacts = paths.mlflow_artifacts
+        served = uri.startswith(("http://", "https://"))
+        self._artifacts = None if served else paths.mlflow_artifacts.resolve().as_uri()
+        """Where a new experiment keeps files; None where a server decides."""
         self._experiment_id = self._experiment(experiment)
 
     # --- runs
@@ -160,9 +161,8 @@ class Registry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        location = self._artifacts.resolve().as_uri() if self._local else None
         try:
-            return str(self._client.create_experiment(name, artifact_location=location))
+            return str(self._client.create_experiment(name, artifact_location=self._artifacts))
         except MlflowException:  # another process was faster
             return str(self._client.get_experiment_by_name(name).experiment_id)
 

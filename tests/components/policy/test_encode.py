@@ -7,7 +7,7 @@ from doubles import make_problem
 from tiny_models import SPECS, chat, grammars, specs_of, tiny_policy, tokenizer, told, written_call
 
 from components.policy.encode import encode_answer, encode_trajectory, opening_length
-from components.policy.generate import GenerateRequest
+from components.policy.turn import GenerateRequest
 from components.schema.trajectory import ANSWER
 from components.tools.grammar import opening, parse_turn, render_call
 

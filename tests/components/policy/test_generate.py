@@ -11,8 +11,9 @@ import pytest
 import torch
 from tiny_models import SPECS, chat, leaning_llama, specs_of, tiny_llama, tiny_other, tiny_policy
 
-from components.policy.generate import GenerateRequest, Talk
+from components.policy.generate import Talk
 from components.policy.policy import Policy, ScoreRequest
+from components.policy.turn import GenerateRequest
 from components.schema.arguments import check_arguments
 from components.schema.message import Message
 from components.schema.tool import ToolSpec
@@ -245,6 +246,31 @@ def test_other_model_families_are_carried_by_the_slow_session(family: str) -> No
     assert list(score) == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_context_that_the_model_cannot_read_is_cut_off_however_much_the_request_allows() -> None:
+    short = tiny_policy(tiny_llama(2, positions=128))
+    fitting = _request(PROMPTS[1], names=(), max_answer_tokens=4, max_argument_tokens=4)
+    long = replace(fitting, context_ids=(5,) * 120, max_context_tokens=10**6)
+    alone, beside = short.generate([fitting])[0], short.generate([fitting, long])
+    assert beside[1].stop is StopReason.TRUNCATED
+    assert _same(beside[0], alone)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (ScoreRequest((1, 2, 3), 0), "position 0"),
+        (ScoreRequest((1, 2, 3), 3), "position 3"),
+        (ScoreRequest((), 1), "position 1"),
+        (ScoreRequest((1, 10**6), 1), "token id"),
+        (ScoreRequest((1,) * 5000, 1), "5000 tokens"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(request_: ScoreRequest, reason: str) -> None:
+    with pytest.raises(ValueError, match="request 1: ") as raised:
+        policy().score([ScoreRequest((1, 2), 1), request_])
+    assert reason in str(raised.value)
+
+
 def _refused(action: Action) -> str:
     assert action.stop is StopReason.REFUSED
     assert action.message.token_ids == ()
@@ -275,6 +301,8 @@ def test_logits_that_are_not_numbers_end_only_the_turns_that_meet_them() -> None
         model.model.embed_tokens.weight[chat().encode("2")[0]] = float("nan")
     broken = tiny_policy(model)
     meets, other = broken.generate([_request(PROMPTS[1], decision=ANSWER), _request(PROMPTS[2], decision=ANSWER)])
+    assert meets.written == ()
+    assert meets.logprobs == ()
     assert "not numbers" in _refused(meets)
     assert _same(other, cold().generate([_request(PROMPTS[2], decision=ANSWER)])[0])
     assert "not numbers" in _refused(broken.generate([_request(PROMPTS[1])])[0])

@@ -14,7 +14,7 @@ from components.reward.parts import total
 from components.reward.settings import RewardSettings
 from components.rollout.groups import Collector, GroupSettings, batch_problems, collect_groups
 from components.schema.group import Group
-from components.schema.problem import Reference
+from components.schema.problem import Problem, Reference
 from components.schema.trajectory import ANSWER
 from components.tools.prices import PriceSheet
 
@@ -41,19 +41,23 @@ def score_reference(items: Sequence[tuple[str, Sequence[str], Reference]]) -> li
     return [-0.5 if responses else -2.0 for _, responses, _ in items]
 
 
-@cache
-def groups(judging: bool = True) -> tuple[Group, ...]:
+def collect(problems: Sequence[Problem] = PROBLEMS, *, seed: int = 5, judging: bool) -> tuple[Group, ...]:
     return collect_groups(
         policy(),
-        PROBLEMS,
+        problems,
         FakeToolbox(),  # type: ignore[arg-type]
         score_reference=score_reference,
         units=PriceSheet().units,
         reward=REWARD,
         settings=SETTINGS,
-        seed=5,
+        seed=seed,
         judging=judging,
     )
+
+
+@cache
+def groups(judging: bool = True) -> tuple[Group, ...]:
+    return collect(judging=judging)
 
 
 def collector() -> Collector:
@@ -79,16 +83,7 @@ def test_every_decision_is_judged_once_and_played_to_the_end() -> None:
 
 
 def test_judged_branches_act_greedily_so_seeds_do_not_matter() -> None:
-    again = collect_groups(
-        policy(),
-        PROBLEMS,
-        FakeToolbox(),  # type: ignore[arg-type]
-        score_reference=score_reference,
-        units=PriceSheet().units,
-        reward=REWARD,
-        settings=SETTINGS,
-        seed=6,
-    )
+    again = collect(seed=6, judging=True)
     assert [g.rewards for g in again] == [g.rewards for g in groups()]
 
 
@@ -108,17 +103,7 @@ def test_siblings_are_different_samples() -> None:
 
 
 def test_the_same_problem_twice_makes_two_groups_of_their_own_branches() -> None:
-    twice = collect_groups(
-        policy(),
-        PROBLEMS[:1] * 2,
-        FakeToolbox(),  # type: ignore[arg-type]
-        score_reference=score_reference,
-        units=PriceSheet().units,
-        reward=REWARD,
-        settings=SETTINGS,
-        seed=5,
-        judging=False,
-    )
+    twice = collect(PROBLEMS[:1] * 2, judging=False)
     assert [len(group.trajectories) for group in twice] == [SETTINGS.samples] * 2
 
 

@@ -1,0 +1,114 @@
+"""One turn: what is asked (`GenerateRequest`), and how far it is written (`Turn`). Runs no model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from components.policy.constrained import ArgumentMatcher
+from components.policy.sampling import uniforms
+from components.schema.tool import ToolSpec
+from components.schema.trajectory import ANSWER, StopReason
+
+CALL_ROOM = 32
+"""Tokens of a call that are not arguments, at most."""
+
+Key = tuple[tuple[int, ...], tuple[str, ...]]
+"""Context and names of the tools shown: turns with the same key are read once."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One turn to write."""
+
+    context_ids: tuple[int, ...]
+    specs: tuple[ToolSpec, ...]
+    """Tools that may be called; none leaves only the answer."""
+    decision: str | None = None
+    """A forced decision; None lets the policy decide."""
+    temperature: float = 0.0
+    """Of argument tokens; 0 is greedy."""
+    answer_temperature: float = 0.0
+    decision_temperature: float = 0.0
+    seed: int = 0
+    min_answer_tokens: int = 0
+    """Tokens before which an answer may not end."""
+    max_answer_tokens: int = 32
+    max_argument_tokens: int = 48
+    max_context_tokens: int = 640
+    cancelled: threading.Event | None = None
+    """Set by whoever does not want the turn any more: it ends CANCELLED at the next token."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """One request while it is being written."""
+
+    request: GenerateRequest
+    uniform: list[float]
+    place: int = -1
+    """Row of the session; -1 before it has one."""
+    decision: str = ANSWER
+    probs: dict[str, float] | None = None
+    matcher: ArgumentMatcher | None = None
+    tokens: list[int] = field(default_factory=list)
+    written: list[bool] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    hidden: Tensor | None = None
+    """[hidden] at the last token seen; what the next token is drawn from."""
+    done: bool = False
+    stop: StopReason | None = None
+    reason: str = ""
+    """Why the request was refused."""
+
+    def add(self, tokens: Sequence[int], *, written: bool, logprob: float = 0.0) -> None:
+        self.tokens.extend(tokens)
+        self.written.extend([written] * len(tokens))
+        self.logprobs.extend([logprob] * len(tokens))
+
+    def temperature(self) -> float:
+        return self.request.answer_temperature if self.decision == ANSWER else self.request.temperature
+
+    def chosen(self) -> int:
+        """Tokens the policy chose so far."""
+        return sum(self.written)
+
+    def end(self, stop: StopReason | None = None) -> None:
+        """The turn is over."""
+        self.done, self.stop = True, stop
+
+    def refuse(self, reason: str) -> None:
+        """The turn is over, and what was written of it is not used: its text is the reason."""
+        self.end(StopReason.REFUSED)
+        self.reason = reason
+        for written in (self.tokens, self.written, self.logprobs):
+            written.clear()
+
+    def begun(self) -> bool:
+        """Whether the turn is being written: read, and not over."""
+        return self.place >= 0 and not self.done
+
+    def key(self) -> Key:
+        return self.request.context_ids, tuple(spec.name for spec in self.request.specs)
+
+    def undecided(self) -> bool:
+        return self.request.decision is None and bool(self.request.specs)
+
+
+def open_turn(request: GenerateRequest, *, vocabulary: int, capacity: int) -> Turn:
+    """The request as a turn; over at once when it cannot be carried out. `capacity`: most tokens the model can read."""
+    turn = Turn(request, list(uniforms(request.seed, 256)))
+    context = request.context_ids
+    room = max(request.max_answer_tokens, request.max_argument_tokens + CALL_ROOM)
+    if not context:
+        turn.refuse("the prompt is empty")
+    elif min(context) < 0 or max(context) >= vocabulary:
+        turn.refuse(f"a token id is not in 0..{vocabulary - 1}")
+    elif len(context) + room > min(request.max_context_tokens, capacity):
+        turn.end(StopReason.TRUNCATED)
+    elif request.decision not in (None, ANSWER, *(spec.name for spec in request.specs)):
+        turn.refuse(f"{request.decision!r} is not among the tools shown")
+    return turn

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.policy import kernels
 from components.policy.model_type import CausalLM
 
 Linear = Callable[[Tensor], Tensor]
@@ -180,8 +181,16 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], dim=-1), sin)
 
 
+def turned_heads(read: Tensor, shape: LlamaShape, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q [N, heads, D], k and v [N, kv_heads, D] of [N, heads + 2 kv_heads, D]; q, k rotated by cos, sin [N, 1, D]."""
+    turned = rotate(read[:, : shape.heads + shape.kv_heads], cos, sin)
+    return turned[:, : shape.heads], turned[:, shape.heads :], read[:, shape.heads + shape.kv_heads :]
+
+
 def normalise(x: Tensor, eps: float) -> Tensor:
     """x / rms(x) over the last dimension, in two passes over memory (the library's norm takes six on a CPU)."""
+    if kernels.usable(x):
+        return kernels.norm(x, eps)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     scale: Tensor = length.square_().mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
     return x * scale
@@ -191,14 +200,13 @@ def layer_forward(
     x: Tensor,
     layer: LlamaLayer,
     shape: LlamaShape,
-    cos: Tensor,
-    sin: Tensor,
-    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+    attend: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """One block over flat tokens. x [N, hidden]; `attend` maps q [N, heads, D], k, v [N, kv, D] to [N, heads * D]."""
+    """One block over flat tokens. x [N, hidden]; `attend` turns and mixes [N, heads + 2 kv_heads, D] to [N, heads * D].
+
+    The heads come as queries, keys and values, before the rotary embedding.
+    """
     read = layer.qkv(normalise(x, shape.norm_eps)).unflatten(-1, (-1, shape.head_dim))
-    turned = rotate(read[:, : shape.heads + shape.kv_heads], cos, sin)
-    mixed = attend(turned[:, : shape.heads], turned[:, shape.heads :], read[:, shape.heads + shape.kv_heads :])
-    x = layer.output(mixed, x)
+    x = layer.output(attend(read), x)
     normed = normalise(x, shape.norm_eps)
     return layer.down(layer.up(normed, layer.gate(normed)), x)

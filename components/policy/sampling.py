@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.policy import kernels
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
@@ -32,6 +34,8 @@ def sample(logits: Tensor, *, temperatures: Tensor, uniform: Tensor) -> Sampled:
     times as long on CPUs, and a cumulative sum over the whole vocabulary about as long as all the rest here. A row that
     holds a NaN, or nothing but -inf, gives a NaN log-probability.
     """
+    if kernels.usable(logits):
+        return Sampled(*kernels.sample(logits, temperatures, uniform))
     best, tokens = logits.max(-1)
     shifted = logits.float() - best.float()[:, None]
     weights = shifted.exp()

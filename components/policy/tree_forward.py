@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from components.policy.llama import LlamaWeights, layer_forward, normalise
+from components.policy.llama import LlamaWeights, layer_forward, normalise, turned_heads
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import Forest
 
@@ -42,13 +42,14 @@ def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
     cos, sin = weights.cos[positions].unsqueeze(1), weights.sin[positions].unsqueeze(1)
     mask = forest.mask(weights.embedding.dtype).to(device).unsqueeze(1)
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        queries, keys, values = (forest.pad(t).transpose(1, 2) for t in (q, k, v))
+    def attend(read: Tensor) -> Tensor:
+        heads = turned_heads(read, shape, cos, sin)
+        queries, keys, values = (forest.pad(t).transpose(1, 2) for t in heads)
         out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
         return forest.flat(out.transpose(1, 2)).flatten(1)
 
     for layer in weights.layers:
-        x = layer_forward(x, layer, shape, cos, sin, attend)
+        x = layer_forward(x, layer, shape, attend)
     return normalise(x, shape.norm_eps)
 
 

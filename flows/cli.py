@@ -113,6 +113,23 @@ def promote() -> None:
 
 
 @app.command()
+def experiments(
+    name: Annotated[str, typer.Argument(help="Which claim to test; `list` shows them.")] = "list",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    profile: Annotated[str, typer.Option(help="demo, full or smoke.")] = "demo",
+) -> None:
+    """Test a claim: run its variants of the pipeline and write data/reports/experiments/NAME.json."""
+    from flows.experiments import listed, run_experiment
+
+    if name == "list":
+        for line in listed():
+            _say(line)
+        return
+    for line in run_experiment(_project(), name, seeds=range(seeds), profile=profile, say=_say):
+        _say(line)
+
+
+@app.command()
 def explain(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) -> None:
     """Say why a stage would run now: which dependency, parameter or output changed."""
     from flows.shared.summary import explanation

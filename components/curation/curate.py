@@ -7,7 +7,7 @@ answers, what was dropped and a report. It writes no files and trains nothing.""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.curation.demonstrate import (
@@ -65,6 +65,7 @@ def curate(
 ) -> CuratedData:
     """Everything that training and evaluation read; `pool` maps the prompts of all profiles to their splits."""
     ledger = Ledger()
+    batch = _without(batch, settings.left_out_annotators, ledger)
     answers = ask_base(problems, ask, settings)
     asked = tuple(_completed(problems, answers, settings, ledger))
     matches = tuple(match_all(batch.annotations, {problem.prompt: problem for problem in asked}, pool, ledger))
@@ -82,6 +83,17 @@ def curate(
         rejects=(*batch.rejects, *ledger.rejects),
         report={**ledger.report(), **_counts(kept, told), "malformed_rows": len(batch.rejects)},
     )
+
+
+def _without(batch: AnnotationBatch, annotators: Sequence[str], ledger: Ledger) -> AnnotationBatch:
+    """The rows of the others; those of `annotators` go into quarantine."""
+    kept = []
+    for annotation in batch.annotations:
+        if annotation.annotator in annotators:
+            ledger.drop(annotation, "any", "left_out")
+        else:
+            kept.append(annotation)
+    return replace(batch, annotations=tuple(kept))
 
 
 def _completed(

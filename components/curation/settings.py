@@ -56,5 +56,7 @@ class CurateSettings(BaseModel):
     """Train problems outside fact and chat for which the base model's own answer is asked."""
     minimum_f1: float = Field(default=0.5, ge=0.0, le=1.0)
     """Word overlap with the base model's own answer that passes a chat problem."""
+    left_out_annotators: tuple[str, ...] = ()
+    """Annotators whose rows are quarantined, as if they had not been written."""
     chat_max_words: int = Field(default=16, ge=1)
     """A chat problem is kept only if the base model's own answer is a whole sentence of at most so many words."""

@@ -170,7 +170,17 @@ class Paths:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
         return self.reports / "runs" / f"{stage}.json"
 
+    @property
+    def experiments(self) -> Path:
+        """Results of experiments, committed to git: NAME.json and NAME.svg."""
+        return self.reports / "experiments"
+
     # --- scratch, never tracked
+    @property
+    def variants(self) -> Path:
+        """What every variant of an experiment left, by key; and the project in which one is being run."""
+        return self.root / ".work" / "experiments"
+
     def work(self, stage: str) -> Path:
         """Checkpoints of a stage; DVC never deletes them, the stage's frame does when the stage is done."""
         return self.root / ".work" / stage

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.policy.load import load_policy
-from components.policy.policy import Policy, ScoreRequest
+from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
-from components.policy.turn import GenerateRequest
+from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.problem import Reference
 
 Ask = Callable[[Sequence[str]], Sequence[str]]

@@ -77,7 +77,7 @@ class CachedSession:
         counts = [len(ids) for ids in tokens]
         starts = [len(self.rows[row]) for row in rows]
         self._reserve(max(s + c for s, c in zip(starts, counts, strict=True)))
-        flat = torch.tensor([token for ids in tokens for token in ids])
+        flat = torch.tensor([token for ids in tokens for token in ids], device=self._weights.embedding.device)
         where = _Where(rows, starts, counts, self._weights)
         hidden = self._forward(flat, where)
         for row, ids in zip(rows, tokens, strict=True):
@@ -106,8 +106,8 @@ class CachedSession:
         moved = [(t, s) for t, s in zip(targets, sources, strict=True) if t != s]
         if not moved:
             return
-        to, used = torch.tensor([t for t, _ in moved]), max(len(self.rows[s]) for _, s in moved)
-        taken = torch.tensor([s for _, s in moved])
+        device, used = self._weights.embedding.device, max(len(self.rows[s]) for _, s in moved)
+        to, taken = (torch.tensor(rows, device=device) for rows in zip(*moved, strict=True))
         for tensor in (*self._keys, *self._values):
             tensor[to, :used] = tensor[taken, :used]
         copies = [list(self.rows[s]) for _, s in moved]
@@ -127,14 +127,14 @@ class _Where:
         self.width, self.total = max(counts), max(s + c for s, c in zip(starts, counts, strict=True))
         self.span = max(rows) + 1
         self.in_place = len(rows) >= _FEW * self.span
-        self.rows = torch.tensor(rows)
+        device = self._device = weights.embedding.device
+        self.rows = torch.tensor(rows, device=device)
         places = rows if self.in_place else range(len(rows))
         self.grid_rows = self.span if self.in_place else len(rows)
-        repeats = torch.tensor(counts)
-        offsets = torch.cat([torch.arange(c) for c in counts]) if self.width > 1 else torch.zeros(len(rows)).long()
-        self.positions = torch.tensor(starts).repeat_interleave(repeats) + offsets
-        self.flat_rows = self.rows.repeat_interleave(repeats)
-        self.cells = torch.tensor(list(places)).repeat_interleave(repeats) * self.width + offsets
+        each = [(r, s, p, k) for r, s, p, c in zip(rows, starts, places, counts, strict=True) for k in range(c)]
+        self.positions = torch.tensor([start + offset for _, start, _, offset in each], device=device)
+        self.flat_rows = torch.tensor([row for row, _, _, _ in each], device=device)
+        self.cells = torch.tensor([place * self.width + offset for _, _, place, offset in each], device=device)
         """Cell, in a grid [grid_rows, width] flattened, of each new token."""
         self.dense = len(self.cells) == self.grid_rows * self.width and list(places) == list(range(self.grid_rows))
         self.fresh = not any(starts)
@@ -142,11 +142,11 @@ class _Where:
 
     def _mask(self, places: Sequence[int], starts: Sequence[int], weights: LlamaWeights) -> Tensor:
         """[grid_rows, 1, group * width, total]: 0 up to each query's own position, -inf after it."""
-        first = torch.zeros(self.grid_rows, dtype=torch.long)
-        first[torch.tensor(places)] = torch.tensor(starts)
-        last = first[:, None] + torch.arange(self.width)[None, :]
-        allowed = torch.arange(self.total)[None, None, :] <= last[:, :, None]
-        mask = torch.zeros(allowed.shape, dtype=weights.embedding.dtype).masked_fill_(~allowed, float("-inf"))
+        first = torch.zeros(self.grid_rows, dtype=torch.long, device=self._device)
+        first[torch.tensor(places, device=self._device)] = torch.tensor(starts, device=self._device)
+        last = first[:, None] + torch.arange(self.width, device=self._device)[None, :]
+        allowed = torch.arange(self.total, device=self._device)[None, None, :] <= last[:, :, None]
+        mask = weights.embedding.new_zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
         return mask.repeat(1, weights.shape.heads // weights.shape.kv_heads, 1).unsqueeze(1)
 
 
@@ -211,7 +211,7 @@ class RecomputingSession:
         ids_NT = torch.zeros((len(rows), longest), dtype=torch.long, device=device)
         mask_NT = torch.zeros_like(ids_NT)
         for number, row in enumerate(rows):
-            ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row])
+            ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row], device=device)
             mask_NT[number, : len(self.rows[row])] = 1
         output = self._model(input_ids=ids_NT, attention_mask=mask_NT, output_hidden_states=True, use_cache=False)
         hidden = output.hidden_states[-1]

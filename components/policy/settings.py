@@ -14,6 +14,8 @@ class PolicySettings(BaseModel):
 
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Compute type of the forward pass."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model computes; `auto` is a CUDA GPU where there is one."""
     slots: int = Field(default=128, ge=1, le=1024)
     """Sequences decoded side by side; their key-value cache takes about 23 kB a token (SmolLM2-135M in bf16). With 320
     an evaluation was a tenth faster and took 10 GB."""

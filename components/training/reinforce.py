@@ -153,7 +153,8 @@ def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSett
         values = [decision_values(groups[i]) for i in members]
         targets = [decision_target(v, settings.decision_temperature) for v in values]
         target = torch.tensor(
-            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)]
+            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)],
+            device=logprobs.device,
         )
         loss = -(target * logprobs).sum() / len(groups)
         (settings.decision_weight * loss).backward()

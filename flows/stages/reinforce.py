@@ -49,6 +49,7 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
         settings,
         _vocabulary(actor),
         refresh=policy.refresh,
+        seed=run.seed,
         checkpoint=run.work / "checkpoint",
         report=reporter(run, settings.steps, also=log.add),
     )

@@ -88,6 +88,11 @@ class Turn:
         """Tokens the policy chose so far."""
         return sum(self.written)
 
+    def left(self) -> int:
+        """Tokens that may still be chosen."""
+        request = self.request
+        return (request.max_answer_tokens if self.decision == ANSWER else request.max_argument_tokens) - self.chosen()
+
     def end(self, stop: StopReason | None = None) -> None:
         """The turn is over."""
         self.done, self.stop = True, stop

@@ -8,7 +8,6 @@ forward where it is exact, else the Hugging Face module itself. It does not trai
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -23,20 +22,11 @@ from components.policy.prefix_tree import passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
-from components.policy.turn import GenerateRequest
+from components.policy.turn import GenerateRequest, ScoreRequest, check_scorable
 from components.policy.writing import Writer
 from components.schema.trajectory import Action
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """Tokens whose likelihood is asked."""
-
-    ids: tuple[int, ...]
-    start: int
-    """Position, at least 1, of the first token that is scored."""
 
 
 class Policy:
@@ -99,10 +89,7 @@ class Policy:
             ValueError: a request cannot be scored; the message names it. None is scored then.
         """
         self.model.eval()
-        for number, request in enumerate(requests):
-            complaint = _complaint(request, vocabulary=self.vocabulary, capacity=self.capacity)
-            if complaint:
-                raise ValueError(f"score request {number}: {complaint}")
+        check_scorable(requests, vocabulary=self.vocabulary, capacity=self.capacity)
         scores: list[tuple[float, ...]] = [()] * len(requests)
         for batch in passes([request.ids for request in requests], limit=self.settings.prefill_tokens):
             for number, logprobs in zip(batch, self._score([requests[n] for n in batch]), strict=True):
@@ -111,7 +98,7 @@ class Policy:
 
     def _score(self, requests: Sequence[ScoreRequest]) -> list[Tensor]:
         """One forward over the tree of all requests; each token that they share is computed once."""
-        forest = plant([request.ids[:-1] for request in requests])
+        forest = plant([request.ids[:-1] for request in requests], device=next(self.model.parameters()).device)
         nodes = llama_states(self._weights, forest) if self._weights is not None else any_states(self.model, forest)
         targets = [request.ids[request.start :] for request in requests]
         places = [
@@ -119,7 +106,7 @@ class Policy:
             for number, request in enumerate(requests)
             for position in range(request.start, len(request.ids))
         ]
-        used, row = States(nodes, forest).places(places).unique(return_inverse=True)
+        used, row = States(nodes, forest).distinct(places)
         logits = self._weights.head(nodes[used]) if self._weights is not None else self._head(nodes[used])
         flat = torch.tensor([token for target in targets for token in target], device=logits.device)
         logprobs = logits.float().log_softmax(-1)[row, flat]
@@ -128,15 +115,3 @@ class Policy:
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits
-
-
-def _complaint(request: ScoreRequest, *, vocabulary: int, capacity: int) -> str:
-    """Why the request cannot be scored; "" when it can."""
-    ids, start = request.ids, request.start
-    if not 1 <= start < len(ids):
-        return f"the first scored position {start} is not in 1..{len(ids) - 1}"
-    if len(ids) - 1 > capacity:
-        return f"{len(ids)} tokens do not fit the context of {capacity}"
-    if min(ids) < 0 or max(ids) >= vocabulary:
-        return f"a token id is not in 0..{vocabulary - 1}"
-    return ""

@@ -129,7 +129,7 @@ class RecomputingSession:
         ids_NT = torch.zeros((len(rows), longest), dtype=torch.long, device=device)
         mask_NT = torch.zeros_like(ids_NT)
         for number, row in enumerate(rows):
-            ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row])
+            ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row], device=device)
             mask_NT[number, : len(self.rows[row])] = 1
         output = self._model(input_ids=ids_NT, attention_mask=mask_NT, output_hidden_states=True, use_cache=False)
         hidden = output.hidden_states[-1]

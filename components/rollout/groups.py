@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from components.environment.step import start
-from components.policy.policy import Policy
+from components.policy.backend import Backend
 from components.reward.likelihood import likelihood
 from components.reward.parts import reward_parts, scored, total
 from components.reward.settings import RewardSettings
@@ -48,7 +48,7 @@ class GroupSettings:
 
 
 def collect_groups(
-    policy: Policy,
+    policy: Backend,
     problems: Sequence[Problem],
     toolbox: Toolbox,
     *,
@@ -106,7 +106,7 @@ def responses(trajectory: Trajectory) -> tuple[str, ...]:
 
 
 def _group(
-    policy: Policy, problem: Problem, probs: Mapping[str, float], mine: Sequence[_Scored], toolbox: Toolbox
+    policy: Backend, problem: Problem, probs: Mapping[str, float], mine: Sequence[_Scored], toolbox: Toolbox
 ) -> Group:
     return Group(
         problem=problem,
@@ -145,7 +145,7 @@ def batch_problems(
 class Collector:
     """Collects groups; everything it needs but the step's number."""
 
-    policy: Policy
+    policy: Backend
     toolbox: Toolbox
     problems: tuple[Problem, ...]
     score_reference: ScoreReference

@@ -106,8 +106,8 @@ class MasterAdamW:
                 master.copy_(tensors[f"master/{name}"])
                 self._named[name].copy_(master)
                 self._adam.state[master] = {
-                    "step": torch.tensor(float(self.step_count)),
-                    "exp_avg": tensors[f"m/{name}"],
-                    "exp_avg_sq": tensors[f"v/{name}"],
+                    "step": master.new_tensor(float(self.step_count)),  # the fused step wants its count beside it
+                    "exp_avg": tensors[f"m/{name}"].to(master.device),
+                    "exp_avg_sq": tensors[f"v/{name}"].to(master.device),
                 }
         return state

@@ -20,12 +20,13 @@ from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER
+from components.training.adapters import close_training, open_training
 from components.training.advantage import advantages, at_stake, decision_target, decision_values
 from components.training.examples import Example
 from components.training.forward import hidden_states
 from components.training.imitate import Report
 from components.training.losses import decision_log_probs, denominators, imitation_losses
-from components.training.optimiser import MasterAdamW, freeze_lower
+from components.training.optimiser import MasterAdamW
 from components.training.settings import ReinforceSettings
 
 NORMAL_ARGUMENTS = 16.0
@@ -88,15 +89,18 @@ def reinforce(
     vocabulary: Vocabulary,
     *,
     refresh: Callable[[tuple[int, ...]], None],
+    seed: int = 0,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
 ) -> None:
     """`settings.steps` updates; `material_of(step)` rolls out under the present weights, which `refresh` makes visible.
 
+    `seed`: of the first weights of adapters, if the settings want any; they are merged in the end.
+
     Raises:
         CallRateCollapse: fewer problems than `settings.call_rate_low` would still call a tool.
     """
-    trained = freeze_lower(model, settings.trained_layers, checkpointing=settings.gradient_checkpointing)
+    trained = open_training(model, settings, seed=seed)
     optimiser = MasterAdamW(
         model,
         learning_rate=settings.learning_rate,
@@ -120,6 +124,7 @@ def reinforce(
         _guard(metrics, settings, optimiser.step_count, called=called)
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
             optimiser.save(checkpoint, {})
+    close_training(model)
 
 
 def backward(
@@ -153,7 +158,8 @@ def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSett
         values = [decision_values(groups[i]) for i in members]
         targets = [decision_target(v, settings.decision_temperature) for v in values]
         target = torch.tensor(
-            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)]
+            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)],
+            device=logprobs.device,
         )
         loss = -(target * logprobs).sum() / len(groups)
         (settings.decision_weight * loss).backward()

@@ -16,6 +16,8 @@ class TrainerSettings(BaseModel):
     """Examples a step."""
     trained_layers: int = Field(default=15, ge=1)
     """Upper blocks that learn; the rest and the embedding stay frozen (halves the step; science.md)."""
+    lora_rank: int = Field(default=0, ge=0)
+    """Rank of LoRA adapters on the linears of these blocks, which then learn in place of the blocks; 0: no adapters."""
     warmup_steps: int = Field(default=4, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     tokens_per_pass: int = Field(default=2048, ge=64)

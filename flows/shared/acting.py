@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.policy.load import load_policy
-from components.policy.policy import Policy
+from components.policy.backend import Backend
+from components.policy.load import open_backend
 from components.records.jsonl import read_records
 from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
@@ -24,7 +24,7 @@ from flows.shared.paths import Paths
 class Actor:
     """What acts."""
 
-    policy: Policy
+    policy: Backend
     toolbox: Toolbox
     prices: PriceSheet
 
@@ -32,7 +32,13 @@ class Actor:
 @contextlib.contextmanager
 def open_actor(paths: Paths, params: Params, folder: Path, *, policy_id: str) -> Iterator[Actor]:
     """The model in `folder` with the deployment's tools, for the time of a `with`."""
-    policy = load_policy(folder, params.policy, policy_id=policy_id)
+    with equip(open_backend(folder, params.policy, policy_id=policy_id), paths, params) as actor:
+        yield actor
+
+
+@contextlib.contextmanager
+def equip(policy: Backend, paths: Paths, params: Params) -> Iterator[Actor]:
+    """`policy` with the deployment's tools, for the time of a `with`."""
     prices = PriceSheet(params.prices)
     passages = read_records(paths.passages, Passage)
     toolbox = open_toolbox(params.tools, prices, passages, cut=policy.chat.cut, clock=time.monotonic)

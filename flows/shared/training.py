@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.policy.constrained import ArgumentGrammars
-from components.policy.load import save_model
+from components.policy.load import load_policy, save_model
 from components.policy.policy import Policy
 from components.records.atomic import write_lines
 from components.records.problems import read_problems
@@ -28,6 +28,14 @@ def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
     """The specs of the named tools, in that order."""
     known = by_name(KNOWN_SPECS)
     return tuple(known[name] for name in names)
+
+
+def load_trainable(run: StageRun, folder: Path) -> Policy:
+    """The model in `folder`, to be trained: always in torch, and said aloud when the parameters prefer a server."""
+    settings = run.params.policy
+    if settings.backend != "torch":
+        run.say(f"policy.backend is {settings.backend}, which gives no gradients: this stage computes with torch")
+    return load_policy(folder, settings, policy_id=run.stage)
 
 
 def open_encoder(policy: Policy) -> Encoder:

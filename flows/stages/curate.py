@@ -14,9 +14,9 @@ from components.curation.curate import CuratedData, curate
 from components.curation.facts import read_facts
 from components.curation.families import all_problems, select_problems
 from components.curation.knownness import Ask
+from components.policy.backend import Backend
 from components.policy.direct import ask_of, score_reference_of
-from components.policy.load import load_policy
-from components.policy.policy import Policy
+from components.policy.load import open_backend
 from components.records.annotations import read_annotations
 from components.records.atomic import write_json
 from components.records.jsonl import read_records, write_records
@@ -40,7 +40,7 @@ def main() -> None:
         settings = run.params.curate
         pool = all_problems(read_facts(run.paths.facts), settings.split_seed)
         verify_manifest(run.paths.model("base"))
-        policy = load_policy(run.paths.model("base"), run.params.policy, policy_id="base")
+        policy = open_backend(run.paths.model("base"), run.params.policy, policy_id="base")
         with _toolbox(run, policy) as toolbox:
             data = curate(
                 read_annotations(run.paths.annotations, tools=KNOWN_SPECS),
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 @contextmanager
-def _toolbox(run: StageRun, policy: Policy) -> Iterator[Toolbox]:
+def _toolbox(run: StageRun, policy: Backend) -> Iterator[Toolbox]:
     """The tools as the annotators had them."""
     settings = run.params.tools
     toolbox = open_toolbox(

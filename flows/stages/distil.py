@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from components.policy.load import load_policy
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.trajectory import Trajectory
@@ -18,7 +17,7 @@ from components.training.distil import distil
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, KEEP, Teach
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
@@ -30,7 +29,7 @@ def main() -> None:
     """Distil."""
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("reinforced"))
-        policy = load_policy(run.paths.model("reinforced"), run.params.policy, policy_id=STAGE)
+        policy = load_trainable(run, run.paths.model("reinforced"))
         encoder, problems = open_encoder(policy), train_problems(run)
         distil(
             policy.model,

@@ -20,9 +20,9 @@ from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
 from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
-from flows.shared.acting import Actor, open_actor
+from flows.shared.acting import Actor, equip
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import StepLog, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "reinforce"
 
@@ -32,13 +32,14 @@ def main() -> None:
     with stage_run(STAGE) as run:
         clone = run.paths.model("clone")
         verify_manifest(clone)
-        with open_actor(run.paths, run.params, clone, policy_id=STAGE) as actor:
-            _reinforce(run, actor)
-            save_trained(run, actor.policy, "reinforced")
+        policy = load_trainable(run, clone)
+        with equip(policy, run.paths, run.params) as actor:
+            _reinforce(run, policy, actor)
+            save_trained(run, policy, "reinforced")
 
 
-def _reinforce(run: StageRun, actor: Actor) -> None:
-    settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
+def _reinforce(run: StageRun, policy: Policy, actor: Actor) -> None:
+    settings, log = run.params.reinforce, StepLog(run.work / "steps.jsonl")
     encoder, problems = open_encoder(policy), train_problems(run)
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
@@ -49,6 +50,7 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
         settings,
         _vocabulary(actor),
         refresh=policy.refresh,
+        seed=run.seed,
         checkpoint=run.work / "checkpoint",
         report=reporter(run, settings.steps, also=log.add),
     )

@@ -134,6 +134,13 @@ def test_the_decision_with_the_highest_value_gains_probability(best: str) -> Non
     assert metrics[-1]["loss/decision"] < metrics[0]["loss/decision"]
 
 
+def test_adapters_learn_the_decision_and_are_gone_in_the_end() -> None:
+    model = leaning_llama()
+    _reinforce(model, [_bandit({ANSWER: 0.0, "search": 1.0, "python": 0.0})], lora_rank=4)
+    assert _decide(model)["search"] > _before()["search"] + 0.1
+    assert model.state_dict().keys() == leaning_llama().state_dict().keys()
+
+
 def test_decisions_are_left_alone_until_the_queries_have_had_their_time() -> None:
     metrics = _reinforce(leaning_llama(), [_bandit({ANSWER: 0.0, "search": 1.0})], steps=4, decision_start=0.5)
     assert ["loss/decision" in one for one in metrics] == [False, False, True, True]

@@ -13,7 +13,8 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+import httpx2
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
@@ -76,34 +77,29 @@ def guard_for(url: str, private_hosts: Sequence[str] = (), resolve: Resolve = re
 def host_of(url: str) -> str:
     """The host of an http or https address without user name, as guards compare it.
 
+    The address is read by the library that will send the request: two readings of one are how guards are fooled.
+
     Raises:
         ValueError: it is something else.
     """
     if any(character.isspace() or not character.isprintable() or character == "\\" for character in url):
         raise ValueError("must not contain white space, control characters or backslashes")
-    parts = urlsplit(url)
+    try:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        raise ValueError("must be an address that can be read") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
-    if "@" in parts.netloc:
-        raise ValueError("must not contain a user name or password")
-    if parts.fragment:
-        raise ValueError("must not contain a fragment")
-    if not parts.hostname or parts.port == 0:  # an unreadable port is a ValueError of its own
+    if not parts.host or parts.port == 0:
         raise ValueError("must name a host")
-    return host_key(parts.hostname)
+    if parts.fragment or "@" in parts.netloc.decode("ascii") or parts.userinfo:
+        raise ValueError("must not contain a user name, a password or a fragment")
+    return host_key(parts.raw_host.decode("ascii"))
 
 
 def host_key(host: str) -> str:
-    """The host as guards compare it: ASCII, lower case, without brackets and final dot.
-
-    Raises:
-        ValueError: no host can be named like this.
-    """
-    bare = host.strip("[]").removesuffix(".")
-    try:
-        return bare.lower() if bare.isascii() else bare.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        raise ValueError("must name a host") from None
+    """The host as guards compare it: lower case, without brackets and final dot."""
+    return host.strip("[]").removesuffix(".").lower()
 
 
 def is_public(address: str) -> bool:
@@ -112,7 +108,15 @@ def is_public(address: str) -> bool:
         parsed: Address = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(_plain_public(one) for one in (parsed, *_inside(parsed)))
+    carried = _carried(parsed)
+    return _plain_public(carried) if carried is not None else all(map(_plain_public, (parsed, *_inside(parsed))))
+
+
+def _carried(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a mapped or NAT64 address is another spelling of."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    return _last_four_bytes(address) if address in _NAT64 else address.ipv4_mapped
 
 
 def _plain_public(address: Address) -> bool:
@@ -127,10 +131,14 @@ def _plain_public(address: Address) -> bool:
 
 
 def _inside(address: Address) -> tuple[Address, ...]:
-    """IPv4 addresses that an IPv6 address leads to: mapped, 6to4, Teredo, NAT64, IPv4-compatible."""
+    """IPv4 addresses that an IPv6 address leads to: 6to4, Teredo, local NAT64, IPv4-compatible."""
     if isinstance(address, ipaddress.IPv4Address):
         return ()
-    found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in (_NAT64, _NAT64_LOCAL, _IPV4_COMPATIBLE)):
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    found = [address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64_LOCAL or address in _IPV4_COMPATIBLE:
+        found.append(_last_four_bytes(address))
     return tuple(one for one in found if one is not None)
+
+
+def _last_four_bytes(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

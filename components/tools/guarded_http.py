@@ -1,9 +1,10 @@
 """HTTP for tools, guarded at the connected socket.
 
 Takes a `Guard`, limits and a clock; gives bodies of answers, or an `HttpFault` in words that a policy may read. It
-connects to checked addresses only, each call anew, and looks at the socket's peer again before a byte is sent. It follows
-no redirects, uses no proxy and no credentials of the machine, and asks for no compression (a compressed answer is
-refused unread). The time limit holds for the whole call, however slowly the bytes come. Knows nothing of tools and models.
+connects to checked addresses only, each call anew, and looks at the socket's peer again before a byte is sent. It
+follows no redirects, uses no proxy and no credentials of the machine, and asks for no compression (a compressed answer
+is refused unread). The time limit holds for the whole call, however slowly the bytes come. Knows nothing of tools and
+models.
 """
 
 from __future__ import annotations
@@ -38,10 +39,19 @@ class HttpFault(Exception):  # noqa: N818 - the answer's fault, not ours
 class GuardedClient:
     """Sends one request at a time and thread; safe to share between threads."""
 
-    def __init__(self, guard: Guard, *, clock: Clock, timeout: float, most_bytes: int) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        clock: Clock,
+        timeout: float,
+        most_bytes: int,
+        sockets: httpcore2.NetworkBackend | None = None,
+    ) -> None:
+        """`timeout`: seconds of a whole call; `most_bytes`: of an answer's body; `sockets`: the system's by default."""
         self._timeout, self._most_bytes = timeout, most_bytes
         self._client = httpx2.Client(
-            transport=GuardedTransport(guard, clock=clock, timeout=timeout),
+            transport=_Transport(guard, sockets or httpcore2.SyncBackend(), clock=clock, timeout=timeout),
             timeout=timeout,
             follow_redirects=False,
             trust_env=False,
@@ -62,9 +72,9 @@ class GuardedClient:
         Raises:
             HttpFault: there is none; the reason holds neither address nor headers.
         """
-        request = self._client.build_request(method, url, params=params, json=json, headers=headers)
-        request.headers["accept-encoding"] = "identity"
+        sent = {**(headers or {}), "accept-encoding": "identity"}
         try:
+            request = self._client.build_request(method, url, params=params, json=json, headers=sent)
             return self._read(request, content_types)
         except httpx2.TimeoutException:
             raise HttpFault(f"gave no answer within {self._timeout:g} s", "TimeoutError") from None
@@ -103,19 +113,19 @@ def _check_head(response: httpx2.Response, content_types: Sequence[str]) -> None
         raise HttpFault(f"{UNREADABLE} it is not {' or '.join(content_types)}")
 
 
-class GuardedTransport(httpx2.BaseTransport):
+class _Transport(httpx2.BaseTransport):
     """Connections to what a guard lets through, one a request, each with one time limit from its first byte on."""
 
-    def __init__(self, guard: Guard, *, clock: Clock, timeout: float) -> None:
-        self._guard = guard
-        self._plain = _Backend(guard, "http", clock, timeout)
-        self._secure = _Backend(guard, "https", clock, timeout)
+    def __init__(self, guard: Guard, sockets: httpcore2.NetworkBackend, *, clock: Clock, timeout: float) -> None:
         context = httpcore2.default_ssl_context()
         self._pools = {
-            backend.scheme: httpcore2.ConnectionPool(
-                ssl_context=context, max_connections=None, max_keepalive_connections=0, network_backend=backend
+            scheme: httpcore2.ConnectionPool(
+                ssl_context=context,
+                max_connections=None,
+                max_keepalive_connections=0,
+                network_backend=_Backend(guard, scheme, sockets, clock=clock, timeout=timeout),
             )
-            for backend in (self._plain, self._secure)
+            for scheme in ("http", "https")
         }
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -170,10 +180,11 @@ class _Stream(httpx2.SyncByteStream):
 class _Backend(httpcore2.NetworkBackend):
     """Opens sockets to checked addresses."""
 
-    def __init__(self, guard: Guard, scheme: str, clock: Clock, timeout: float) -> None:
-        self.scheme = scheme
-        self._guard, self._clock, self._timeout = guard, clock, timeout
-        self._sockets = httpcore2.SyncBackend()
+    def __init__(
+        self, guard: Guard, scheme: str, sockets: httpcore2.NetworkBackend, *, clock: Clock, timeout: float
+    ) -> None:
+        self._guard, self._scheme, self._sockets = guard, scheme, sockets
+        self._clock, self._timeout = clock, timeout
 
     def connect_tcp(
         self,
@@ -185,7 +196,7 @@ class _Backend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         limit = _Limit(self._clock, self._timeout)
         try:
-            addresses = self._guard.addresses(self.scheme, host, port)
+            addresses = self._guard.addresses(self._scheme, host, port)
         except OSError:
             raise httpcore2.ConnectError("the name has no address") from None
         for address in addresses:

@@ -1,8 +1,8 @@
 """A tool behind an HTTP address. Takes its settings and a guarded client; gives outputs that a policy can read.
 
 The arguments go as a JSON body (POST) or as query parameters (GET), never into the address. What comes back is text:
-the whole answer, or the part of a JSON answer that the settings name, cut to a budget, without the secrets that were sent.
-Every failure is an output with `is_error` that names neither address nor headers. Retries nothing.
+the whole answer, or the part of a JSON answer that the settings name, cut to a budget, without the secrets that were
+sent. Every failure is an output with `is_error` that names neither address nor headers. Retries nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The tools of an MCP server in a toolbox. Takes a connection and settings; gives tools with outputs a policy can read.
 
 Names are made such that calls can name them: signs that no name may hold become `_`, and `rename` in the settings has
-the last word. A tool's result is its text parts, or its structured content, cut to a budget. Opens no connection itself.
+the last word. A tool's result is its text parts, or its structured content, cut to a budget. Opens no connection
+itself.
 """
 
 from __future__ import annotations

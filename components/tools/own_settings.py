@@ -1,7 +1,8 @@
 """Settings of the tools that people bring: typed functions, HTTP services, MCP servers. Validated; all off by default.
 
 Takes what is written under `tools` in params.yaml; gives frozen values. Opens nothing: see
-`components.tools.own_tools`. A header or a variable of a server's environment may name a secret as `${VARIABLE}`; a secret itself is refused.
+`components.tools.own_tools`. A header or a variable of a server's environment may name a secret as `${VARIABLE}`; a
+secret itself is refused.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from pydantic_core import to_json
 
 from components.schema.identity import stable_hash
@@ -127,7 +128,7 @@ def _arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
         made: type[BaseModel] = create_model(  # type: ignore[call-overload]
             function.__name__, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
         )
-    except (TypeError, ValueError, NameError) as error:  # pydantic's own kinds are among them
+    except (PydanticUserError, TypeError, ValueError, NameError) as error:
         raise BadTool(f"{_place(function)}: its types cannot be used: {_line(error)}") from None
     return made
 
@@ -135,7 +136,7 @@ def _arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
 def _schema(function: Callable[..., Any], arguments: type[BaseModel]) -> dict[str, Any]:
     try:
         schema = arguments.model_json_schema()
-    except (TypeError, ValueError) as error:
+    except (PydanticUserError, TypeError, ValueError) as error:
         raise BadTool(f"{_place(function)}: its types have no JSON schema: {_line(error)}") from None
     return {"properties": {}, **_without_titles(schema)}
 

@@ -104,12 +104,18 @@ def _refuse_missing(server: str, settings: McpServerSettings, offered: Sequence[
 
 
 def _spec(server: str, settings: McpServerSettings, tool: ServerTool) -> ToolSpec:
-    parameters = {"properties": {}, **tool.input_schema}
+    parameters = {"properties": {}, **_closed(tool.input_schema)}
     fault = fault_of_schema(parameters)
     if fault is not None:
         raise BadTool(f"tools.own.mcp.{server}: {tool.name!r:.80}: {fault}")
     name = settings.rename.get(tool.name) or safe_name(tool.name)
     return ToolSpec(name, " ".join((tool.description or tool.name).split()), parameters)
+
+
+def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A plain schema that leaves further arguments open, closed: a policy should not write what nobody reads."""
+    plain = set(schema) <= {"type", "properties", "required", "title", "description", "$defs", "$schema"}
+    return {**schema, "additionalProperties": False} if plain else dict(schema)
 
 
 def safe_name(name: str) -> str:

@@ -15,23 +15,23 @@ from components.policy.constrained import ArgumentGrammars
 from components.policy.load import save_model
 from components.policy.policy import Policy
 from components.records.atomic import write_lines
+from components.records.jsonl import read_records
 from components.records.problems import read_problems
 from components.schema.problem import Problem
-from components.tools.spec import KNOWN_SPECS, ToolSpec, by_name
+from components.tools.spec import ToolSpec, by_name
 from components.training.imitate import Report
 from components.training.material import Encoder
 from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
 
-def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
-    """The specs of the named tools, in that order."""
-    known = by_name(KNOWN_SPECS)
-    return tuple(known[name] for name in names)
+def open_encoder(run: StageRun, policy: Policy) -> Encoder:
+    """An encoder with the policy's tokenizer and the tools that were open at curation."""
+    known = by_name(read_records(run.paths.tool_specs, ToolSpec))
 
+    def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        return tuple(known[name] for name in names)
 
-def open_encoder(policy: Policy) -> Encoder:
-    """An encoder with the policy's tokenizer."""
     return Encoder(policy.chat, ArgumentGrammars(policy.chat, vocabulary=int(policy.model.config.vocab_size)), specs_of)
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("base"))
         policy = load_policy(run.paths.model("base"), run.params.policy, policy_id=STAGE)
-        encoder, problems = open_encoder(policy), train_problems(run)
+        encoder, problems = open_encoder(run, policy), train_problems(run)
         clone(
             policy.model,
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems),

@@ -31,7 +31,7 @@ def main() -> None:
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("reinforced"))
         policy = load_policy(run.paths.model("reinforced"), run.params.policy, policy_id=STAGE)
-        encoder, problems = open_encoder(policy), train_problems(run)
+        encoder, problems = open_encoder(run, policy), train_problems(run)
         distil(
             policy.model,
             [

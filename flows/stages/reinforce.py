@@ -39,7 +39,7 @@ def main() -> None:
 
 def _reinforce(run: StageRun, actor: Actor) -> None:
     settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
-    encoder, problems = open_encoder(policy), train_problems(run)
+    encoder, problems = open_encoder(run, policy), train_problems(run)
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
     reinforce(

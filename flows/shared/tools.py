@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.records.jsonl import read_records
@@ -29,7 +29,20 @@ from flows.shared.paths import Paths
 @contextlib.contextmanager
 def open_tools(paths: Paths, params: Params, *, cut: Cut, engine: Engine | None = None) -> Iterator[Toolbox]:
     """Every tool, `search` under `engine` (by default the deployment's)."""
-    passages = read_records(paths.passages, Passage) if paths.passages.is_file() else ()
+    with _opened(paths, params, read_records(paths.passages, Passage), cut=cut, engine=engine) as toolbox:
+        yield toolbox
+
+
+def specs_of_tools(paths: Paths, params: Params) -> tuple[ToolSpec, ...]:
+    """The specs of every tool; needs no corpus."""
+    with _opened(paths, params, (), cut=lambda text, budget: text, engine=None) as toolbox:
+        return toolbox.specs()
+
+
+@contextlib.contextmanager
+def _opened(
+    paths: Paths, params: Params, passages: Sequence[Passage], *, cut: Cut, engine: Engine | None
+) -> Iterator[Toolbox]:
     try:
         toolbox = open_toolbox(
             params.tools,
@@ -46,12 +59,6 @@ def open_tools(paths: Paths, params: Params, *, cut: Cut, engine: Engine | None 
         yield toolbox
     finally:
         toolbox.close()
-
-
-def specs_of_tools(paths: Paths, params: Params) -> tuple[ToolSpec, ...]:
-    """The specs of every tool, without searching or calling anything."""
-    with open_tools(paths, params, cut=lambda text, budget: text) as toolbox:
-        return toolbox.specs()
 
 
 def _surroundings(paths: Paths, params: Params) -> Surroundings:

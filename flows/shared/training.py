@@ -25,9 +25,14 @@ from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
 
-def open_encoder(run: StageRun, policy: Policy) -> Encoder:
-    """An encoder with the policy's tokenizer and the tools that were open at curation."""
-    known = by_name(read_records(run.paths.tool_specs, ToolSpec))
+def curated_specs(run: StageRun) -> tuple[ToolSpec, ...]:
+    """The tools that were open at curation."""
+    return read_records(run.paths.tool_specs, ToolSpec)
+
+
+def open_encoder(policy: Policy, specs: Sequence[ToolSpec]) -> Encoder:
+    """An encoder with the policy's tokenizer, for problems that offer some of these tools."""
+    known = by_name(specs)
 
     def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
         return tuple(known[name] for name in names)

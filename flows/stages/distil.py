@@ -18,7 +18,7 @@ from components.training.distil import distil
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, KEEP, Teach
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import curated_specs, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
@@ -31,7 +31,7 @@ def main() -> None:
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("reinforced"))
         policy = load_policy(run.paths.model("reinforced"), run.params.policy, policy_id=STAGE)
-        encoder, problems = open_encoder(run, policy), train_problems(run)
+        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
         distil(
             policy.model,
             [

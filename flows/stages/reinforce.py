@@ -22,7 +22,7 @@ from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
 from flows.shared.acting import Actor, open_actor
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import StepLog, curated_specs, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "reinforce"
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 def _reinforce(run: StageRun, actor: Actor) -> None:
     settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
-    encoder, problems = open_encoder(run, policy), train_problems(run)
+    encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
     reinforce(

@@ -5,12 +5,14 @@ Takes a question; gives what it did and what that cost. Trains and records nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.records.manifest import verify_manifest
 from components.rollout import rollout
 from components.schema.identity import stable_hash
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
+from components.schema.tool import ToolSpec
 from components.schema.trajectory import Trajectory
 from flows.shared.acting import open_actor
 from flows.shared.faults import UserFault
@@ -18,8 +20,6 @@ from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
 from flows.shared.registry_settings import load_registry_settings
-
-TOOLS = ("search", "python")
 
 
 class NoChampion(UserFault):
@@ -46,16 +46,18 @@ def ask(paths: Paths, question: str) -> Answered:
     folder = registry.folder(version)
     verify_manifest(folder)
     with open_actor(paths, params, folder, policy_id=version.digest) as actor:
-        (trajectory,) = rollout(actor.policy, [problem_of(question)], actor.toolbox, seed=params.seed)
+        (trajectory,) = rollout(
+            actor.policy, [problem_of(question, actor.toolbox.specs())], actor.toolbox, seed=params.seed
+        )
         return Answered(version, trajectory, actor.prices.units(trajectory.outcome.cost))
 
 
-def problem_of(question: str) -> Problem:
-    """A problem whose answer nobody knows beforehand."""
+def problem_of(question: str, specs: Sequence[ToolSpec]) -> Problem:
+    """A problem whose answer nobody knows beforehand; every open tool may be used."""
     return Problem(
         problem_id=stable_hash(question),
         prompt=question,
-        tool_names=TOOLS,
+        tool_names=tuple(spec.name for spec in specs),
         reference=Reference(text="", answer=""),
         checker=CheckerSpec(kind="phrase"),
         budget=Budget(),

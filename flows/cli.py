@@ -153,7 +153,7 @@ def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, 
     """Explain every bad row of an annotation file."""
     from flows.annotations import check
 
-    lines, good = check(file)
+    lines, good = check(_project(), file)
     for line in lines:
         _say(line)
     if not good:

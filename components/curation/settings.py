@@ -36,6 +36,10 @@ class CurateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    sources: tuple[str, ...] = ()
+    """Your own problems, all taken beside the generated ones: JSON Lines files or dataset folders below `own/` or
+    `data/annotations/`, or ids of datasets (`name@revision`); a row is an `OwnProblem`."""
+
     train_size: int = Field(default=640, ge=8)
     """Train problems."""
     validation_size: int = Field(default=64, ge=8)

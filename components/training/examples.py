@@ -40,15 +40,17 @@ class Teach:
     decisions: bool = True
     first_decision: bool = True
     """False leaves the root decision out."""
-    arguments: frozenset[str] = frozenset({"search", "python"})
-    """Tools whose arguments are learnt."""
+    arguments: bool = True
+    """Whether the arguments of calls are learnt."""
+    silent: frozenset[str] = frozenset()
+    """Tools whose arguments are not learnt all the same."""
     answers: bool = True
 
 
 EVERYTHING = Teach()
-KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
+KEEP = Teach(first_decision=False, silent=frozenset({"search"}))
 """Replayed from demonstrations: not the choice at the root nor the queries, which are what reinforcement changes."""
-DIRECT = Teach(decisions=False, arguments=frozenset())
+DIRECT = Teach(decisions=False, arguments=False)
 """The base model's own answers: the direct branch, given that it is taken; whether to take it is not its business."""
 
 
@@ -104,7 +106,7 @@ class _Parts:
             return
         if decide:
             self.calls.append((start, start + opening_length(action)))
-        if action.decision in teach.arguments:
+        if teach.arguments and action.decision not in teach.silent:
             self.arguments += written
 
     def example(self, ids: tuple[int, ...]) -> Example:

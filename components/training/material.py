@@ -57,7 +57,7 @@ class Encoder:
         action = encode_answer(self._chat, problem.reference.text)
         before = trajectory.transitions if trajectory.transitions[-1].results else trajectory.transitions[:-1]
         told = replace(trajectory, transitions=(*before, Transition(action=action, results=(), cost=NO_COST)))
-        return self.example(told, problem, Teach(decisions=False, arguments=frozenset(), answers=True))
+        return self.example(told, problem, Teach(decisions=False, arguments=False, answers=True))
 
 
 def material(

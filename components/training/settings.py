@@ -54,7 +54,7 @@ class ReinforceSettings(TrainerSettings):
     decision_weight: float = Field(default=0.3, ge=0)
 
     query_families: tuple[str, ...] = Field(
-        default=("fact", "number", "compute", "fact", "number", "decoy"), min_length=1
+        default=("fact", "number", "compute", "fact", "number", "decoy", "own"), min_length=1
     )
     """Families of the problems whose calls are sampled, taken in turn; a name may occur several times."""
     batch: int = Field(default=12, ge=1)
@@ -68,7 +68,20 @@ class ReinforceSettings(TrainerSettings):
     decision_start: float = Field(default=0.6, ge=0, le=1)
     """Share of the steps before decisions are learnt."""
     families: tuple[str, ...] = Field(
-        default=("fact", "number", "compute", "fact", "chat", "number", "compute", "decoy", "fact", "chat", "two_hop"),
+        default=(
+            "fact",
+            "number",
+            "compute",
+            "fact",
+            "chat",
+            "number",
+            "compute",
+            "decoy",
+            "fact",
+            "chat",
+            "two_hop",
+            "own",
+        ),
         min_length=1,
     )
     """Families of the problems whose decisions are judged."""

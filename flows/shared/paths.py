@@ -57,6 +57,11 @@ class Paths:
     def seed_annotations(self) -> Path:
         return self.annotations / "seed.jsonl"
 
+    @property
+    def own(self) -> Path:
+        """What people bring: functions as tools, problems."""
+        return self.root / "own"
+
     # --- what stages make
     @property
     def data(self) -> Path:
@@ -80,11 +85,16 @@ class Paths:
 
     @property
     def all_problems(self) -> Path:
-        """Folder of the three splits."""
+        """Folder of the three splits and the tools on offer."""
         return self.data / "problems"
 
     def problems(self, split: str) -> Path:
         return self.all_problems / f"{split}.jsonl"
+
+    @property
+    def tool_specs(self) -> Path:
+        """The tools that were open at curation, as policies see them."""
+        return self.all_problems / "tools.jsonl"
 
     @property
     def all_demonstrations(self) -> Path:

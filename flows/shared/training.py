@@ -15,19 +15,19 @@ from components.policy.constrained import ArgumentGrammars
 from components.policy.load import load_policy, save_model
 from components.policy.policy import Policy
 from components.records.atomic import write_lines
+from components.records.jsonl import read_records
 from components.records.problems import read_problems
 from components.schema.problem import Problem
-from components.tools.spec import KNOWN_SPECS, ToolSpec, by_name
+from components.tools.spec import ToolSpec, by_name
 from components.training.imitate import Report
 from components.training.material import Encoder
 from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
 
-def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
-    """The specs of the named tools, in that order."""
-    known = by_name(KNOWN_SPECS)
-    return tuple(known[name] for name in names)
+def curated_specs(run: StageRun) -> tuple[ToolSpec, ...]:
+    """The tools that were open at curation."""
+    return read_records(run.paths.tool_specs, ToolSpec)
 
 
 def load_trainable(run: StageRun, folder: Path) -> Policy:
@@ -38,8 +38,13 @@ def load_trainable(run: StageRun, folder: Path) -> Policy:
     return load_policy(folder, settings, policy_id=run.stage)
 
 
-def open_encoder(policy: Policy) -> Encoder:
-    """An encoder with the policy's tokenizer."""
+def open_encoder(policy: Policy, specs: Sequence[ToolSpec]) -> Encoder:
+    """An encoder with the policy's tokenizer, for problems that offer some of these tools."""
+    known = by_name(specs)
+
+    def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        return tuple(known[name] for name in names)
+
     return Encoder(policy.chat, ArgumentGrammars(policy.chat, vocabulary=int(policy.model.config.vocab_size)), specs_of)
 
 

@@ -32,7 +32,7 @@ KEPT = (
     "data/reports/reinforce_steps.jsonl",
 )
 """What is kept of a variant's project, where it exists."""
-CODE = ("components/", "flows/", "dvc.yaml", "constraints.txt")
+CODE = ("components/", "flows/", "own/", "dvc.yaml", "constraints.txt")
 """Tracked files that decide what a variant leaves, besides parameters and annotations."""
 STAGE_OF = {"clone": "clone", "reinforced": "reinforce", "final": "distil"}
 """The stage that makes a model."""

@@ -8,7 +8,7 @@ from components.schema.trajectory import Trajectory
 from components.training.clone import clone
 from components.training.examples import DIRECT
 from flows.shared.stage import stage_run
-from flows.shared.training import load_trainable, open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "clone"
 
@@ -18,7 +18,7 @@ def main() -> None:
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("base"))
         policy = load_trainable(run, run.paths.model("base"))
-        encoder, problems = open_encoder(policy), train_problems(run)
+        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
         clone(
             policy.model,
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems),

@@ -17,7 +17,7 @@ from components.training.distil import distil
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, KEEP, Teach
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import load_trainable, open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
@@ -30,7 +30,7 @@ def main() -> None:
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("reinforced"))
         policy = load_trainable(run, run.paths.model("reinforced"))
-        encoder, problems = open_encoder(policy), train_problems(run)
+        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
         distil(
             policy.model,
             [

@@ -22,7 +22,15 @@ from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
 from flows.shared.acting import Actor, equip
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import StepLog, load_trainable, open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import (
+    StepLog,
+    curated_specs,
+    load_trainable,
+    open_encoder,
+    reporter,
+    save_trained,
+    train_problems,
+)
 
 STAGE = "reinforce"
 
@@ -40,7 +48,7 @@ def main() -> None:
 
 def _reinforce(run: StageRun, policy: Policy, actor: Actor) -> None:
     settings, log = run.params.reinforce, StepLog(run.work / "steps.jsonl")
-    encoder, problems = open_encoder(policy), train_problems(run)
+    encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
     reinforce(

@@ -80,7 +80,7 @@ def _our_step(
 ) -> Callable[[int], None]:
     trained = freeze_lower(policy.model, SETTINGS.trained_layers)
     optimiser = MasterAdamW(policy.model, learning_rate=1e-5, warmup_steps=0, total_steps=1000, max_grad_norm=1.0)
-    encoder: Encoder = open_encoder(policy)
+    encoder: Encoder = open_encoder(policy, toolbox.specs())
     words = Vocabulary(policy.chat.call_opening, {spec.name: policy.chat.encode(spec.name) for spec in toolbox.specs()})
     collector = Collector(
         policy=policy,

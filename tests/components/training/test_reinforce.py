@@ -45,7 +45,7 @@ SETTINGS = ReinforceSettings(
     decision_start=0.0,
     references=4,
 )
-DIRECT = Teach(decisions=False, arguments=frozenset())
+DIRECT = Teach(decisions=False, arguments=False)
 
 
 def _context() -> tuple[int, ...]:

@@ -12,7 +12,9 @@ from components.policy.direct import make_score_reference
 from components.policy.policy import Policy
 from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
+from components.reward.preference import verdict_of
 from components.rollout.groups import Collector, GroupSettings
+from components.schema.curated import ActionPreference
 from components.schema.group import Group
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
@@ -89,7 +91,7 @@ def _material_of(
         toolbox=actor.toolbox,
         problems=tuple(problems.values()),
         score_reference=make_score_reference(run.paths.model("base"), run.params.policy),
-        units=actor.prices.units,
+        prices=actor.prices,
         reward=run.params.reward,
         settings=GroupSettings(
             query_families=settings.query_families,
@@ -101,6 +103,7 @@ def _material_of(
             price_warmup_steps=settings.price_warmup_steps,
         ),
         seed=run.seed,
+        verdict=verdict_of(read_records(run.paths.preferences, ActionPreference)),
     )
     judged: list[Group] = []
 

@@ -55,7 +55,7 @@ def with_evidence(
 
 
 def states_read(trajectory: Trajectory, settings: RewardSettings) -> tuple[int, ...]:
-    """After how many tool responses the scorer is asked: at the end; before any for a gain; everywhere for potentials."""
+    """After how many responses the scorer is asked: at the end; before any for a gain; everywhere for potentials."""
     last = len(responses(trajectory))
     if settings.likelihood_mode == "potential":
         return tuple(range(last + 1))

@@ -1,8 +1,8 @@
 """Stored trajectories, scored again. Takes trajectories, a price sheet and weights; gives them with new costs and
 rewards, and what that changed. Asks no model: scorer's readings and annotators' verdicts are those of the record.
 
-Calls are charged anew by the name of their tool. A call that holds nested calls keeps its recorded cost: the record does
-not say which tools they were.
+Calls are charged anew by the name of their tool. A call that holds nested calls keeps its recorded cost: the record
+does not say which tools they were.
 """
 
 from __future__ import annotations

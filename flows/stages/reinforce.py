@@ -20,26 +20,36 @@ from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
+from components.training.guards import TrainingStopped
 from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
 from flows.shared.acting import Actor, open_actor
+from flows.shared.faults import UserFault
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "reinforce"
 
 
+class Stopped(UserFault):
+    """A guard ended the run."""
+
+
 def main() -> None:
     """Reinforce."""
     with stage_run(STAGE) as run:
-        clone = run.paths.model("clone")
+        clone, scorer = run.paths.model("clone"), verify_manifest(run.paths.model("base"))
         verify_manifest(clone)
+        run.note("scorer", scorer)
         with open_actor(run.paths, run.params, clone, policy_id=STAGE) as actor:
-            _reinforce(run, actor)
+            try:
+                _reinforce(run, actor, scorer)
+            except TrainingStopped as stop:
+                raise Stopped(str(stop)) from None
             save_trained(run, actor.policy, "reinforced")
 
 
-def _reinforce(run: StageRun, actor: Actor) -> None:
+def _reinforce(run: StageRun, actor: Actor, scorer: str) -> None:
     settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
     encoder, problems = open_encoder(policy), train_problems(run)
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
@@ -53,6 +63,8 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
         refresh=policy.refresh,
         checkpoint=run.work / "checkpoint",
         report=reporter(run, settings.steps, also=log.add),
+        scorer=scorer,
+        warn=run.say,
     )
     log.write(run.paths.reinforce_steps)
     judged = read_records(_judged_file(run), Group) if _judged_file(run).is_file() else ()

@@ -17,8 +17,9 @@ from components.tools.prices import PriceSheet
 
 BAD_ENDS = frozenset({StopReason.MALFORMED, StopReason.TRUNCATED, StopReason.NO_ANSWER})
 
+PARTS = ("likelihood", "correct", "chance", "preference", "time", "money", "malformed")
 Parts = Mapping[str, float | None]
-"""likelihood, correct, chance, preference, time, money, malformed; see `reward_parts`."""
+"""A value, or None, for each of `PARTS`; see `reward_parts`."""
 
 
 def reward_parts(trajectory: Trajectory, *, prices: PriceSheet, settings: RewardSettings) -> dict[str, float | None]:

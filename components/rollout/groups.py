@@ -160,7 +160,7 @@ class Collector:
         warm = min(1.0, (step + 1) / (settings.price_warmup_steps + 1))
         chosen = batch_problems(self.problems, settings.query_families, settings.batch, seed=self.seed, step=step)
         reward = self.reward.model_copy(update={"price": self.reward.price * warm})
-        return self._collect(chosen, reward, judging=False, seed=child_seed(self.seed, "rollout", step))
+        return self.collect(chosen, reward, judging=False, seed=child_seed(self.seed, "rollout", step))
 
     def decisions(self, count: int, *, at_once: int, told: Callable[[int], None] = lambda done: None) -> list[Group]:
         """All actions at the roots of `count` problems under the present weights, `at_once` problems together."""
@@ -169,13 +169,14 @@ class Collector:
         groups: list[Group] = []
         for first in range(0, len(chosen), at_once):
             some, seed = chosen[first : first + at_once], child_seed(self.seed, "decisions", first)
-            groups += self._collect(some, self.reward, judging=True, seed=seed)
+            groups += self.collect(some, self.reward, judging=True, seed=seed)
             told(len(groups))
         return groups
 
-    def _collect(
+    def collect(
         self, problems: Sequence[Problem], reward: RewardSettings, *, judging: bool, seed: int
     ) -> tuple[Group, ...]:
+        """One group a problem under these weights of the reward."""
         return collect_groups(
             self.policy,
             problems,

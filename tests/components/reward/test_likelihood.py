@@ -107,7 +107,7 @@ def test_in_potential_mode_each_step_carries_its_own_reward_and_they_add_up_to_t
     assert sum(reward or 0.0 for reward in rewards) == pytest.approx(total(parts, POTENTIAL))
 
 
-# --- a small decision process, all of whose policies are enumerated ----------------------------------------------------
+# --- a small decision process, all of whose policies are enumerated --------------------------------------------------
 
 STATES = {"root": ("answer", "call"), "good": ("answer", "call"), "bad": ("answer", "call")}
 NEXT = {("root", "call"): "good", ("good", "call"): "bad", ("bad", "call"): "end"}

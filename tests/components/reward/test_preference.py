@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 from doubles import FakeToolbox, ScriptedPolicy, call_action, make_problem, play, text_action
 
-from components.reward.distractors import rivals_of
 from components.reward.preference import no_verdict, verdict_of
 from components.schema.curated import ActionPreference
-from components.schema.problem import CheckerSpec
 from components.schema.trajectory import Action, Trajectory, Transition
 
 PROBLEM = make_problem()
@@ -65,27 +63,3 @@ def test_several_verdicts_are_averaged() -> None:
     steps = _played(SEARCH).transitions[:1]
     verdict = verdict_of([_pair(SEARCH, ANSWER, confidence=1.0), _pair(PYTHON, ANSWER, confidence=0.75, steps=steps)])
     assert verdict(_played(SEARCH)) == pytest.approx((1.0 - 0.5) / 2)
-
-
-# --- wrong answers to contrast with -------------------------------------------------------------------------------------
-
-
-def test_distractors_are_answers_of_the_family_that_the_checker_refuses() -> None:
-    problems = [make_problem(f"{n}?", answer) for n, answer in enumerate(("Lima", "Rome", "Rome", "Oslo"))]
-    problems.append(make_problem("5?", "42", family="number"))
-    rivals = rivals_of(problems, 3)(problems[0])
-    assert sorted(reference.answer for reference in rivals) == ["Oslo", "Rome"]
-    assert all(reference.text == f"It is {reference.answer}." for reference in rivals)
-    assert rivals == rivals_of(problems[::-1], 3)(problems[0])
-
-
-def test_the_claims_that_a_checker_names_come_first() -> None:
-    decoyed = make_problem("0?", "Lima", checker=CheckerSpec("phrase", {"rivals": ("Chadville",)}))
-    problems = [decoyed, make_problem("1?", "Rome")]
-    assert [reference.answer for reference in rivals_of(problems, 1)(decoyed)] == ["Chadville"]
-
-
-def test_a_problem_without_any_wrong_answer_is_named() -> None:
-    with pytest.raises(ValueError, match=r"family fact.*reward\.distractors"):
-        rivals_of([PROBLEM], 1)(PROBLEM)
-    assert rivals_of([PROBLEM], 0)(PROBLEM) == ()

@@ -38,8 +38,10 @@ def with_evidence(
     settings: RewardSettings,
 ) -> tuple[Trajectory, ...]:
     """Each trajectory (on the problem at its place) with what the settings need; all spans are scored together."""
+    distinct = {problem.problem_id: problem for problem in problems}
+    references = {name: (problem.reference, *rivals(problem)) for name, problem in distinct.items()}
     states = [
-        _State(index, problem, responses(trajectory)[:seen], (problem.reference, *rivals(problem)))
+        _State(index, problem, responses(trajectory)[:seen], references[problem.problem_id])
         for index, (trajectory, problem) in enumerate(zip(trajectories, problems, strict=True))
         for seen in states_read(trajectory, settings)
     ]

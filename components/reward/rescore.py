@@ -125,8 +125,13 @@ def _change(
         before=_mean([old for old, _ in figures]),
         after=_mean([new for _, new in figures]),
         unscored=sum(new is None for _, new in figures),
-        changed=sum(old != new for old, new in figures),
+        changed=sum(_differ(old, new) for old, new in figures),
     )
+
+
+def _differ(old: float | None, new: float | None) -> bool:
+    """Beyond rounding."""
+    return old != new if old is None or new is None else abs(old - new) > 1e-12
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

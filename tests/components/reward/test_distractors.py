@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from doubles import make_problem
 
@@ -28,3 +30,10 @@ def test_a_problem_without_any_wrong_answer_is_named() -> None:
     with pytest.raises(ValueError, match=r"family fact.*reward\.distractors"):
         rivals_of([make_problem()], 1)(make_problem())
     assert rivals_of([make_problem()], 0)(make_problem()) == ()
+
+
+def test_answers_of_the_same_kind_of_fact_come_before_other_answers_of_the_family() -> None:
+    kinds = {"Lima": "pe/capital", "Rome": "it/capital", "Sol": "pe/currency", "Euro": "it/currency"}
+    problems = [replace(make_problem(f"{answer}?", answer), facts={"fact": kind}) for answer, kind in kinds.items()]
+    found = [reference.answer for reference in rivals_of(problems, 3)(problems[0])]
+    assert (found[0], sorted(found[1:])) == ("Rome", ["Euro", "Sol"])

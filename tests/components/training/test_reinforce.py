@@ -359,6 +359,9 @@ def test_only_siblings_with_an_advantage_are_learnt_from() -> None:
     assert _material([lone], SETTINGS).arguments == ()
     weights = [one.weight for one in _material([_searches({"a b": 1.0, "c d": 0.5, "e f": 0.0})], SETTINGS).arguments]
     assert weights == pytest.approx([0.75, -0.75])
+    grpo = ReinforceSettings(normaliser="group_std", allow_group_std=True)
+    divided = _material([_searches({"a b": 0.02, "c d": 0.01, "e f": 0.0})], grpo).arguments
+    assert [one.weight for one in divided] == pytest.approx([1.0, -1.0], abs=0.02)
 
 
 def _taught(branches: list[tuple[str, Trajectory, float, float | None]]) -> list[str]:

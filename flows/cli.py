@@ -148,6 +148,23 @@ def status() -> None:
         _say(line)
 
 
+@app.command()
+def rescore(
+    files: Annotated[list[Path] | None, typer.Argument(help="Trajectories; by default all that stages left.")] = None,
+    money: Annotated[list[str] | None, typer.Option(help="TOOL=PRICE of a call; may be repeated.")] = None,
+    seconds: Annotated[list[str] | None, typer.Option(help="TOOL=SECONDS of a call; may be repeated.")] = None,
+    price: Annotated[float | None, typer.Option(help="lambda: reward lost per unit of cost.")] = None,
+    params: Annotated[Path | None, typer.Option(help="Another file like params.yaml: its prices and reward.")] = None,
+) -> None:
+    """Score stored trajectories again under other prices or weights, without a model."""
+    from flows.rescore import Wanted, describe, rescore_files
+
+    wanted = Wanted(tuple(money or ()), tuple(seconds or ()), price, params)
+    for written in rescore_files(_project(), files or [], wanted):
+        for line in describe(written):
+            _say(line)
+
+
 @annotation_app.command("check")
 def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, or a folder of them.")]) -> None:
     """Explain every bad row of an annotation file."""

@@ -20,7 +20,7 @@ from components.schema.trajectory import ANSWER, Trajectory, Transition
 from components.training.advantage import advantages
 from components.training.examples import EVERYTHING, Example, Teach, example
 from components.training.reinforce import Material
-from components.training.settings import ReinforceSettings
+from components.training.settings import Normaliser, ReinforceSettings
 
 LEAST_ADVANTAGE = 0.01
 """Siblings that differ by less (the likelihood of the reference wobbles) are not worth a backward pass."""
@@ -68,21 +68,21 @@ def material(
     best = sorted(useful, key=lambda found: -found[0])[: settings.references]
     return Material(
         groups=tuple(groups),
-        arguments=tuple(one for group in groups for one in _arguments(group, encoder)),
+        arguments=tuple(one for group in groups for one in _arguments(group, encoder, settings.normaliser)),
         references=tuple(encoder.reference(trajectory, problem) for _, trajectory, problem in best),
         replay=replay,
     )
 
 
-def _arguments(group: Group, encoder: Encoder) -> list[Example]:
-    """Siblings whose reward differs from the others', weighted by their leave-one-out advantage.
+def _arguments(group: Group, encoder: Encoder, normaliser: Normaliser) -> list[Example]:
+    """Siblings whose reward differs from the others', weighted by their advantage.
 
     A sibling that was cut off before it wrote an argument has nothing to learn from and is left out.
     """
     teach = Teach(decisions=False, answers=False)
     examples = [
         replace(encoder.example(trajectory, group.problem, teach), weight=advantage)
-        for trajectory, advantage in zip(group.trajectories, advantages(group), strict=True)
+        for trajectory, advantage in zip(group.trajectories, advantages(group, normaliser), strict=True)
         if abs(advantage) >= LEAST_ADVANTAGE
     ]
     return [one for one in examples if one.arguments]

@@ -24,17 +24,15 @@ from components.training.adapters import close_training, open_training
 from components.training.advantage import advantages, at_stake, decision_target, decision_values
 from components.training.examples import Example
 from components.training.forward import hidden_states
+from components.training.guards import Guards, Warn, check_scorer
 from components.training.imitate import Report
 from components.training.losses import decision_log_probs, denominators, imitation_losses
 from components.training.optimiser import MasterAdamW
 from components.training.settings import ReinforceSettings
+from components.training.step_metrics import decision_metrics, family_counts, part_metrics
 
 NORMAL_ARGUMENTS = 16.0
 """Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
-
-
-class CallRateCollapse(RuntimeError):  # noqa: N818 - says what happened
-    """The policy stopped calling tools; raised so that a run never ends in silence with a useless model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +90,16 @@ def reinforce(
     seed: int = 0,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
+    scorer: str = "",
+    warn: Warn = lambda text: None,
 ) -> None:
     """`settings.steps` updates; `material_of(step)` rolls out under the present weights, which `refresh` makes visible.
 
-    `seed`: of the first weights of adapters, if the settings want any; they are merged in the end.
+    `seed`: of the first weights of adapters, if the settings want any; they are merged in the end. `scorer`: digest of
+    the frozen model behind the rewards. `warn` is told alarms.
 
     Raises:
-        CallRateCollapse: fewer problems than `settings.call_rate_low` would still call a tool.
+        TrainingStopped: a guard ended the run (see `training.guards`), or the checkpoint is of another scorer.
     """
     trained = open_training(model, settings, seed=seed)
     optimiser = MasterAdamW(
@@ -108,9 +109,10 @@ def reinforce(
         total_steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
     )
-    if checkpoint is not None and optimiser.load(checkpoint) is not None:
+    if checkpoint is not None and (state := optimiser.load(checkpoint)) is not None:
+        check_scorer(state, scorer)
         refresh(trained)
-    called = 0.0
+    guards = Guards(settings, warn)
     while optimiser.step_count < settings.steps:
         material = material_of(optimiser.step_count)
         model.train()
@@ -118,12 +120,12 @@ def reinforce(
         metrics = group_metrics(material.groups)
         metrics |= backward(model, material, pool, settings, vocabulary, judging=judging)
         metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
+        metrics |= guards.alarms(optimiser.step_count, metrics)
         refresh(trained)
         report(optimiser.step_count, metrics)
-        called = max(called, metrics.get("rollout/call_rate", 0.0))
-        _guard(metrics, settings, optimiser.step_count, called=called)
+        guards.check(optimiser.step_count, metrics, family_counts(material.groups))
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
-            optimiser.save(checkpoint, {})
+            optimiser.save(checkpoint, {"scorer": scorer})
     close_training(model)
 
 
@@ -140,7 +142,7 @@ def backward(
     call_token = vocabulary.opening[0]
     metrics: dict[str, float] = {}
     if judging:
-        metrics["loss/decision"] = _decisions(model, material.groups, settings, vocabulary)
+        metrics |= _decisions(model, material.groups, settings, vocabulary)
     scale = settings.argument_weight / max(1, len(material.arguments)) / NORMAL_ARGUMENTS
     metrics["loss/argument"] = _weighted(model, material.arguments, settings, call_token, scale=scale)
     metrics["loss/reference"] = _answers(model, material.references, settings, call_token)
@@ -148,15 +150,23 @@ def backward(
     return metrics
 
 
-def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
-    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once, weighed by what is at stake."""
+def _decisions(
+    model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary
+) -> dict[str, float]:
+    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once, weighed by what is at stake.
+
+    The metrics of the decisions are those of the present weights, not of the ones that were judged.
+    """
     order, summed = (ANSWER, *vocabulary.names), 0.0
+    present: dict[int, Mapping[str, float]] = {}
     for members in passes([g.context_ids for g in groups], limit=settings.tokens_per_pass):
         logprobs = decision_log_probs(
             model, [groups[i].context_ids for i in members], vocabulary.opening, list(vocabulary.names.values())
         )
-        values = [decision_values(groups[i]) for i in members]
-        targets = [decision_target(v, settings.decision_temperature) for v in values]
+        rows = logprobs.detach().exp().tolist()
+        present |= {i: dict(zip(order, row, strict=True)) for i, row in zip(members, rows, strict=True)}
+        values = [decision_values(groups[i], settings.normaliser) for i in members]
+        targets = [decision_target(v, settings.decision_temperature, floor=settings.decision_floor) for v in values]
         target = torch.tensor(
             [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)],
             device=logprobs.device,
@@ -164,7 +174,7 @@ def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSett
         loss = -(target * logprobs).sum() / len(groups)
         (settings.decision_weight * loss).backward()
         summed += float(loss.detach())
-    return summed
+    return {"loss/decision": summed, **decision_metrics(groups, [present[i] for i in range(len(groups))])}
 
 
 def _weighted(
@@ -219,35 +229,16 @@ def _kl(model: CausalLM, clone_states: Tensor, logits: Tensor) -> Tensor:
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Reward parts and rates over the groups of a step; a part that was not scored is left out."""
-    metrics: dict[str, float] = {}
+    """Reward parts and rates over the groups of a step; a part that was not scored is left out and counted."""
     trajectories = [t for g in groups for t in g.trajectories]
-    for name in ("likelihood", "correct", "cost", "malformed"):
-        values = [
-            t.outcome.reward_parts[name]
-            for t in trajectories
-            if t.outcome.reward_parts and name in t.outcome.reward_parts
-        ]
-        if values:
-            metrics[f"reward/{name}"] = sum(values) / len(values)
+    metrics = part_metrics(trajectories)
     metrics["reward/total"] = sum(r for g in groups for r in g.rewards) / max(1, len(trajectories))
     spread = [max(abs(a) for a in advantages(g)) > 1e-6 for g in groups]
     metrics["rollout/groups_with_signal"] = sum(spread) / max(1, len(groups))
-    acted = [max(g.probs, key=lambda d, p=g.probs: p[d]) for g in groups]  # type: ignore[misc]
-    metrics["rollout/call_rate"] = sum(d != ANSWER for d in acted) / max(1, len(acted))
+    metrics |= decision_metrics(groups, [g.probs for g in groups])
     judged = [g for g in groups if any(t.forced[0] == ANSWER for t in g.trajectories)]
     if not judged:
         return metrics
     best = [max(v := decision_values(g), key=lambda d: v[d]) for g in judged]
     metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
     return metrics
-
-
-def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int, *, called: float) -> None:
-    """Stop when a policy that called tools (`called`: its best rate so far) does not any more."""
-    rate = metrics.get("rollout/call_rate")
-    if rate is not None and rate < settings.call_rate_low < called:
-        raise CallRateCollapse(
-            f"step {step}: only {rate:.0%} of the problems still call a tool (floor {settings.call_rate_low:.0%}). "
-            "Lower reward.price or raise reinforce.replay_weight, then run again."
-        )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Normaliser = Literal["none", "group_std"]
 
 
 class TrainerSettings(BaseModel):
@@ -94,6 +99,14 @@ class ReinforceSettings(TrainerSettings):
     decision_temperature: float = Field(default=0.1, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
 
+    decision_floor: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the all-actions target that is spread evenly over the decisions, so that none vanishes."""
+    normaliser: Normaliser = "none"
+    """none: leave-one-out advantages and values as they are. group_std: both divided by the group's standard deviation,
+    as GRPO does; only for the experiment that shows what comes of it."""
+    allow_group_std: bool = False
+    """Must be true for `normaliser: group_std`."""
+
     replay_batch: int = Field(default=4, ge=0)
     """Replayed demonstrations a step."""
     replay_weight: float = Field(default=0.1, ge=0)
@@ -110,6 +123,36 @@ class ReinforceSettings(TrainerSettings):
     """A reference whose likelihood given the tool responses is lower is not taught: the responses do not hold it."""
     call_rate_low: float = Field(default=0.05, ge=0, le=1)
     """The run stops when fewer problems than this share still call a tool, and more did before."""
+    call_rate_band: Mapping[str, tuple[float, float]] = {}
+    """Family to [lowest, highest] share of its problems that call a tool; outside it the run stops."""
+    call_rate_window: int = Field(default=24, ge=1)
+    """Problems of a family, the last ones, whose share is compared with the band."""
+    kl_high: float | None = Field(default=0.5, gt=0)
+    """KL(clone || policy), nats a token of replayed answers, that raises an alarm; null: none."""
+    entropy_low: float | None = Field(default=None, ge=0)
+    """Mean entropy of decisions, in nats, below which an alarm is raised; null: none."""
+    alarms_stop: bool = False
+    """An alarm ends the run; else it is told and counted."""
+
+    @model_validator(mode="after")
+    def _no_group_std_with_a_cost(self) -> Self:
+        if self.normaliser == "group_std" and not self.allow_group_std:
+            raise ValueError(
+                "normaliser: group_std is refused: in a group where every branch fails, only the cost differs, and "
+                "divided by the group's standard deviation the smallest price outweighs everything: the policy stops "
+                "calling tools. Set allow_group_std: true to see it happen"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bands_are_bands(self) -> Self:
+        known = {*self.families, *self.query_families}
+        for family, (low, high) in self.call_rate_band.items():
+            if family not in known:
+                raise ValueError(f"call_rate_band: no problem of family {family!r} is collected")
+            if not 0.0 <= low <= high <= 1.0:
+                raise ValueError(f"call_rate_band: {family}: must be [lowest, highest] within 0 and 1")
+        return self
 
     def judge_from(self) -> int:
         """The first step whose decisions are learnt."""

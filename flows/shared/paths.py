@@ -176,6 +176,11 @@ class Paths:
         """One line a policy and problem; what the gate compares."""
         return self.evaluation / "rows.jsonl"
 
+    @property
+    def rescored(self) -> Path:
+        """Folder of trajectories scored again: no output of a stage, so that a new file there makes no stage run."""
+        return self.data / "rescored"
+
     def run_ref(self, stage: str) -> Path:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
         return self.reports / "runs" / f"{stage}.json"

@@ -12,15 +12,19 @@ from components.policy.direct import make_score_reference
 from components.policy.policy import Policy
 from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
+from components.reward.preference import verdict_of
 from components.rollout.groups import Collector, GroupSettings
+from components.schema.curated import ActionPreference
 from components.schema.group import Group
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
+from components.training.guards import TrainingStopped
 from components.training.material import Encoder, material
 from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
 from flows.shared.acting import Actor, equip
+from flows.shared.faults import UserFault
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import (
     StepLog,
@@ -35,18 +39,26 @@ from flows.shared.training import (
 STAGE = "reinforce"
 
 
+class Stopped(UserFault):
+    """A guard ended the run."""
+
+
 def main() -> None:
     """Reinforce."""
     with stage_run(STAGE) as run:
-        clone = run.paths.model("clone")
+        clone, scorer = run.paths.model("clone"), verify_manifest(run.paths.model("base"))
         verify_manifest(clone)
+        run.note("scorer", scorer)
         policy = load_trainable(run, clone)
         with equip(policy, run.paths, run.params) as actor:
-            _reinforce(run, policy, actor)
+            try:
+                _reinforce(run, policy, actor, scorer)
+            except TrainingStopped as stop:
+                raise Stopped(str(stop)) from None
             save_trained(run, policy, "reinforced")
 
 
-def _reinforce(run: StageRun, policy: Policy, actor: Actor) -> None:
+def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None:
     settings, log = run.params.reinforce, StepLog(run.work / "steps.jsonl")
     encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
@@ -61,6 +73,8 @@ def _reinforce(run: StageRun, policy: Policy, actor: Actor) -> None:
         seed=run.seed,
         checkpoint=run.work / "checkpoint",
         report=reporter(run, settings.steps, also=log.add),
+        scorer=scorer,
+        warn=run.say,
     )
     log.write(run.paths.reinforce_steps)
     judged = read_records(_judged_file(run), Group) if _judged_file(run).is_file() else ()
@@ -99,7 +113,7 @@ def _material_of(
         toolbox=actor.toolbox,
         problems=tuple(problems.values()),
         score_reference=make_score_reference(run.paths.model("base"), run.params.policy),
-        units=actor.prices.units,
+        prices=actor.prices,
         reward=run.params.reward,
         settings=GroupSettings(
             query_families=settings.query_families,
@@ -111,6 +125,7 @@ def _material_of(
             price_warmup_steps=settings.price_warmup_steps,
         ),
         seed=run.seed,
+        verdict=verdict_of(read_records(run.paths.preferences, ActionPreference)),
     )
     judged: list[Group] = []
 

@@ -87,7 +87,7 @@ def _our_step(
         toolbox=toolbox,
         problems=problems,
         score_reference=make_score_reference(folder, PolicySettings()),
-        units=prices.units,
+        prices=prices,
         reward=RewardSettings(),
         settings=GroupSettings(
             query_families=("fact", "number"),

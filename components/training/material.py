@@ -19,7 +19,7 @@ from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Trajectory, Transition
 from components.training.advantage import advantages
 from components.training.examples import EVERYTHING, Example, Teach, example
-from components.training.reinforce import Material
+from components.training.inputs import Material
 from components.training.settings import ReinforceSettings
 
 LEAST_ADVANTAGE = 0.01

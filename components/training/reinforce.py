@@ -10,7 +10,6 @@ Left out: importance ratios and clipping (one update a batch, so the ratio is 1)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,41 +19,19 @@ from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER
-from components.training.advantage import advantages, at_stake, decision_target, decision_values
+from components.training.advantage import advantages, decision_values
 from components.training.examples import Example
 from components.training.forward import hidden_states
 from components.training.imitate import Report
-from components.training.losses import decision_log_probs, denominators, imitation_losses
+from components.training.inputs import Material, Replay, Vocabulary
+from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import MasterAdamW, freeze_lower
+from components.training.policy_gradient import arguments_backward, decisions_backward
 from components.training.settings import ReinforceSettings
-
-NORMAL_ARGUMENTS = 16.0
-"""Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
 
 
 class CallRateCollapse(RuntimeError):  # noqa: N818 - says what happened
     """The policy stopped calling tools; raised so that a run never ends in silence with a useless model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What one step learns from."""
-
-    groups: tuple[Group, ...]
-    arguments: tuple[Example, ...]
-    """Sampled siblings, `weight` = advantage; only those with an advantage."""
-    references: tuple[Example, ...]
-    """Contexts with tool responses that hold the reference, followed by the reference."""
-    replay: tuple[int, ...]
-    """Indices into the replay pool."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """A replayed example with the clone's final hidden states at its answer tokens [answers, hidden]."""
-
-    example: Example
-    clone_hidden: Tensor
 
 
 def clone_hidden(
@@ -70,14 +47,6 @@ def clone_hidden(
                 example = examples[indices[g]]
                 pool[indices[g]] = Replay(example, states.at([(row, p - 1) for p in example.answers]))
     return pool
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """Tokens of the openings."""
-
-    opening: tuple[int, ...]
-    names: Mapping[str, tuple[int, ...]]
 
 
 def reinforce(
@@ -135,44 +104,12 @@ def backward(
     call_token = vocabulary.opening[0]
     metrics: dict[str, float] = {}
     if judging:
-        metrics["loss/decision"] = _decisions(model, material.groups, settings, vocabulary)
-    scale = settings.argument_weight / max(1, len(material.arguments)) / NORMAL_ARGUMENTS
-    metrics["loss/argument"] = _weighted(model, material.arguments, settings, call_token, scale=scale)
+        contexts, values = [g.context_ids for g in material.groups], [decision_values(g) for g in material.groups]
+        metrics["loss/decision"] = decisions_backward(model, contexts, values, settings, vocabulary)
+    metrics["loss/argument"] = arguments_backward(model, material.arguments, settings, vocabulary)
     metrics["loss/reference"] = _answers(model, material.references, settings, call_token)
     metrics |= _replay(model, [pool[i] for i in material.replay], settings, call_token)
     return metrics
-
-
-def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
-    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once, weighed by what is at stake."""
-    order, summed = (ANSWER, *vocabulary.names), 0.0
-    for members in passes([g.context_ids for g in groups], limit=settings.tokens_per_pass):
-        logprobs = decision_log_probs(
-            model, [groups[i].context_ids for i in members], vocabulary.opening, list(vocabulary.names.values())
-        )
-        values = [decision_values(groups[i]) for i in members]
-        targets = [decision_target(v, settings.decision_temperature) for v in values]
-        target = torch.tensor(
-            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)]
-        )
-        loss = -(target * logprobs).sum() / len(groups)
-        (settings.decision_weight * loss).backward()
-        summed += float(loss.detach())
-    return summed
-
-
-def _weighted(
-    model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int, *, scale: float
-) -> float:
-    """-A log pi over argument tokens, divided by a constant."""
-    summed = 0.0
-    for members in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
-        group = [examples[i] for i in members]
-        counts = denominators([Example(ids=())])
-        loss = scale * imitation_losses(model, group, counts, call_token=call_token).argument
-        loss.backward()
-        summed += float(loss.detach())
-    return summed
 
 
 def _answers(model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int) -> float:

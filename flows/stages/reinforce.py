@@ -18,8 +18,9 @@ from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
+from components.training.inputs import Material, Replay, Vocabulary
 from components.training.material import Encoder, material
-from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
+from components.training.reinforce import clone_hidden, reinforce
 from flows.shared.acting import Actor, open_actor
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems

@@ -1,0 +1,64 @@
+"""Policy gradient of decisions and arguments. Takes a model and a step's groups and siblings; accumulates gradients.
+
+Decisions follow the values of all actions at once, arguments the advantages of sampled siblings. Takes no step of the
+optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from components.policy.model_type import CausalLM
+from components.policy.prefix_tree import passes
+from components.schema.trajectory import ANSWER
+from components.training.advantage import at_stake, decision_target
+from components.training.examples import Example
+from components.training.inputs import Vocabulary
+from components.training.losses import decision_log_probs, denominators, imitation_losses
+from components.training.settings import ReinforceSettings
+
+NORMAL_ARGUMENTS = 16.0
+"""Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
+
+
+def decisions_backward(
+    model: CausalLM,
+    contexts: Sequence[tuple[int, ...]],
+    values: Sequence[Mapping[str, float]],
+    settings: ReinforceSettings,
+    vocabulary: Vocabulary,
+) -> float:
+    """Cross-entropy of pi(d | state) to softmax(Q / tau), over all decisions at once, weighed by what is at stake.
+
+    `values[i]`: Q of each decision that was tried at the state whose tokens are `contexts[i]`.
+    """
+    order, summed = (ANSWER, *vocabulary.names), 0.0
+    for members in passes(contexts, limit=settings.tokens_per_pass):
+        logprobs = decision_log_probs(
+            model, [contexts[i] for i in members], vocabulary.opening, list(vocabulary.names.values())
+        )
+        mine = [values[i] for i in members]
+        targets = [decision_target(v, settings.decision_temperature) for v in mine]
+        target = torch.tensor(
+            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(mine, targets, strict=True)]
+        )
+        loss = -(target * logprobs).sum() / len(contexts)
+        (settings.decision_weight * loss).backward()
+        summed += float(loss.detach())
+    return summed
+
+
+def arguments_backward(
+    model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, vocabulary: Vocabulary
+) -> float:
+    """-A log pi over argument tokens (`weight` is A), averaged over the examples and divided by a constant."""
+    scale = settings.argument_weight / max(1, len(examples)) / NORMAL_ARGUMENTS
+    counts, summed = denominators([Example(ids=())]), 0.0
+    for members in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
+        group = [examples[i] for i in members]
+        loss = scale * imitation_losses(model, group, counts, call_token=vocabulary.opening[0]).argument
+        loss.backward()
+        summed += float(loss.detach())
+    return summed

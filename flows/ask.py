@@ -6,9 +6,14 @@ Takes a question; gives what it did and what that cost. Trains and records nothi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+from components.policy.heads import QHead, read_q
+from components.policy.policy import Policy
 from components.records.manifest import verify_manifest
 from components.rollout import rollout
+from components.rollout.rerank import rollout_by_q, values_by
 from components.schema.identity import stable_hash
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
 from components.schema.trajectory import Trajectory
@@ -20,6 +25,10 @@ from flows.shared.registry import Registry, Version
 from flows.shared.registry_settings import load_registry_settings
 
 TOOLS = ("search", "python")
+
+
+class NoQ(UserFault):
+    """The champion was not trained to value actions."""
 
 
 class NoChampion(UserFault):
@@ -36,8 +45,8 @@ class Answered:
     """Cost in units of the price sheet."""
 
 
-def ask(paths: Paths, question: str) -> Answered:
-    """The champion's way to an answer."""
+def ask(paths: Paths, question: str, *, rerank: Literal["q"] | None = None) -> Answered:
+    """The champion's way to an answer: by its own decisions, or with `rerank` by the greatest Q(s, a)."""
     settings, params = load_registry_settings(paths), load_params(paths)
     registry = Registry(paths, experiment=settings.experiment, model=settings.model)
     version = registry.alias(settings.aliases.champion)
@@ -46,8 +55,23 @@ def ask(paths: Paths, question: str) -> Answered:
     folder = registry.folder(version)
     verify_manifest(folder)
     with open_actor(paths, params, folder, policy_id=version.digest) as actor:
-        (trajectory,) = rollout(actor.policy, [problem_of(question)], actor.toolbox, seed=params.seed)
+        problem = problem_of(question)
+        if rerank is None:
+            (trajectory,) = rollout(actor.policy, [problem], actor.toolbox, seed=params.seed)
+        else:
+            values = values_by(actor.policy, _q_head(actor.policy, folder), actor.toolbox)
+            (trajectory,) = rollout_by_q(actor.policy, values, [problem], actor.toolbox, seed=params.seed)
         return Answered(version, trajectory, actor.prices.units(trajectory.outcome.cost))
+
+
+def _q_head(policy: Policy, folder: Path) -> QHead:
+    head = read_q(folder, features=int(policy.model.config.hidden_size))
+    if head is None:
+        raise NoQ(
+            "the champion has no Q(s, a) to rank by: set `form: q_learning` in section reinforce of params.yaml, "
+            "then `qanat run`"
+        )
+    return head
 
 
 def problem_of(question: str) -> Problem:

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from components.schema.group import Group
 
+LEAST_ADVANTAGE = 0.01
+"""Siblings that differ by less (the likelihood of the reference wobbles) are not worth a backward pass."""
+
 
 def decision_values(group: Group) -> dict[str, float]:
     """Q-hat(root, d): mean reward of the branches that were forced to begin with d."""

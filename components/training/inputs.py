@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from components.schema.group import Group
+from components.training.episodes import Episode
 from components.training.examples import Example
+from components.training.preference import ActionPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class Material:
     """Contexts with tool responses that hold the reference, followed by the reference."""
     replay: tuple[int, ...]
     """Indices into the replay pool."""
+    episodes: tuple[tuple[Episode, ...], ...] = ()
+    """The groups' trajectories turn by turn, group by group; only for forms with a critic."""
+    pairs: tuple[ActionPair, ...] = ()
+    """Actions of which one is preferred, with the clone's log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)

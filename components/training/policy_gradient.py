@@ -7,20 +7,48 @@ optimiser.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
 from components.schema.trajectory import ANSWER
-from components.training.advantage import at_stake, decision_target
+from components.training.advantage import at_stake, decision_target, decision_values
 from components.training.examples import Example
-from components.training.inputs import Vocabulary
+from components.training.inputs import Material, Vocabulary
 from components.training.losses import decision_log_probs, denominators, imitation_losses
 from components.training.settings import ReinforceSettings
 
 NORMAL_ARGUMENTS = 16.0
 """Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
+
+
+class PolicyGradient:
+    """The returns of the step, as they came."""
+
+    def __init__(self, settings: ReinforceSettings, vocabulary: Vocabulary) -> None:
+        self._settings, self._vocabulary = settings, vocabulary
+
+    def backward(self, model: CausalLM, material: Material, *, judging: bool) -> dict[str, float]:
+        """The gradient of decisions, when they are judged, and of arguments."""
+        metrics: dict[str, float] = {}
+        if judging:
+            contexts, values = [g.context_ids for g in material.groups], [decision_values(g) for g in material.groups]
+            metrics["loss/decision"] = decisions_backward(model, contexts, values, self._settings, self._vocabulary)
+        metrics["loss/argument"] = arguments_backward(model, material.arguments, self._settings, self._vocabulary)
+        return metrics
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing: it remembers nothing."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Nothing to continue from."""
+
+    def export(self, folder: Path) -> None:
+        """Nothing: the model acts alone."""
 
 
 def decisions_backward(

@@ -1,4 +1,4 @@
-"""Reinforcement learning of the composite: decisions by all actions, arguments by policy gradient, answers by gold.
+"""Reinforcement learning of the composite: decisions and arguments by one of three forms, answers by gold.
 
 Takes a model, scored groups and replayed demonstrations; trains in place. The gradient of the expected log-likelihood
 of the reference splits in two (DESIGN 1, row 4): through the answer's tokens, which are differentiable, and through the
@@ -21,12 +21,14 @@ from components.schema.group import Group
 from components.schema.trajectory import ANSWER
 from components.training.advantage import advantages, decision_values
 from components.training.examples import Example
+from components.training.forms import Form
 from components.training.forward import hidden_states
 from components.training.imitate import Report
 from components.training.inputs import Material, Replay, Vocabulary
 from components.training.losses import denominators, imitation_losses
-from components.training.optimiser import MasterAdamW, freeze_lower
-from components.training.policy_gradient import arguments_backward, decisions_backward
+from components.training.optimiser import MasterAdamW, freeze_lower, read_also
+from components.training.policy_gradient import PolicyGradient
+from components.training.preference import preferences_backward
 from components.training.settings import ReinforceSettings
 
 
@@ -56,11 +58,14 @@ def reinforce(
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
     *,
+    form: Form | None = None,
     refresh: Callable[[tuple[int, ...]], None],
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
 ) -> None:
     """`settings.steps` updates; `material_of(step)` rolls out under the present weights, which `refresh` makes visible.
+
+    `form` says how rewards are learnt from; by default by policy gradient.
 
     Raises:
         CallRateCollapse: fewer problems than `settings.call_rate_low` would still call a tool.
@@ -73,7 +78,9 @@ def reinforce(
         total_steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
     )
+    form = form or PolicyGradient(settings, vocabulary)
     if checkpoint is not None and optimiser.load(checkpoint) is not None:
+        form.load(read_also(checkpoint))
         refresh(trained)
     called = 0.0
     while optimiser.step_count < settings.steps:
@@ -81,14 +88,14 @@ def reinforce(
         model.train()
         judging = optimiser.step_count >= settings.judge_from()
         metrics = group_metrics(material.groups)
-        metrics |= backward(model, material, pool, settings, vocabulary, judging=judging)
+        metrics |= backward(model, material, pool, settings, vocabulary, form=form, judging=judging)
         metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
         refresh(trained)
         report(optimiser.step_count, metrics)
         called = max(called, metrics.get("rollout/call_rate", 0.0))
         _guard(metrics, settings, optimiser.step_count, called=called)
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
-            optimiser.save(checkpoint, {})
+            optimiser.save(checkpoint, {}, form.tensors())
 
 
 def backward(
@@ -98,15 +105,14 @@ def backward(
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
     *,
+    form: Form | None = None,
     judging: bool = True,
 ) -> dict[str, float]:
     """Accumulate the gradient of a step's losses, which come back by name. `judging`: decisions are learnt too."""
     call_token = vocabulary.opening[0]
-    metrics: dict[str, float] = {}
-    if judging:
-        contexts, values = [g.context_ids for g in material.groups], [decision_values(g) for g in material.groups]
-        metrics["loss/decision"] = decisions_backward(model, contexts, values, settings, vocabulary)
-    metrics["loss/argument"] = arguments_backward(model, material.arguments, settings, vocabulary)
+    metrics = (form or PolicyGradient(settings, vocabulary)).backward(model, material, judging=judging)
+    if material.pairs:
+        metrics |= preferences_backward(model, material.pairs, settings, call_token=call_token)
     metrics["loss/reference"] = _answers(model, material.references, settings, call_token)
     metrics |= _replay(model, [pool[i] for i in material.replay], settings, call_token)
     return metrics

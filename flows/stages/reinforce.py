@@ -14,14 +14,18 @@ from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
 from components.rollout.groups import Collector, GroupSettings
 from components.schema.group import Group
+from components.schema.identity import child_seed
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
+from components.training.forms import make_form
 from components.training.inputs import Material, Replay, Vocabulary
 from components.training.material import Encoder, material
 from components.training.reinforce import clone_hidden, reinforce
 from flows.shared.acting import Actor, open_actor
+from flows.shared.contrasted import ContrastedPairs
+from flows.shared.heads import write_values_of
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
 
@@ -35,12 +39,12 @@ def main() -> None:
         verify_manifest(clone)
         with open_actor(run.paths, run.params, clone, policy_id=STAGE) as actor:
             _reinforce(run, actor)
-            save_trained(run, actor.policy, "reinforced")
 
 
 def _reinforce(run: StageRun, actor: Actor) -> None:
     settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
     encoder, problems = open_encoder(policy), train_problems(run)
+    form = make_form(policy.model, settings, _vocabulary(actor), seed=child_seed(run.seed, settings.form))
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
     reinforce(
@@ -49,13 +53,21 @@ def _reinforce(run: StageRun, actor: Actor) -> None:
         _pool(run, policy, kept=kept, direct=direct),
         settings,
         _vocabulary(actor),
+        form=form,
         refresh=policy.refresh,
         checkpoint=run.work / "checkpoint",
         report=reporter(run, settings.steps, also=log.add),
     )
     log.write(run.paths.reinforce_steps)
     judged = read_records(_judged_file(run), Group) if _judged_file(run).is_file() else ()
-    write_records(run.paths.rollouts, [trajectory for group in judged for trajectory in group.trajectories])
+    trajectories = [trajectory for group in judged for trajectory in group.trajectories]
+    write_records(run.paths.rollouts, trajectories)
+
+    def also(folder: Path) -> None:
+        form.export(folder)
+        write_values_of(run, policy, encoder, problems, trajectories, folder)
+
+    save_trained(run, policy, "reinforced", also)
 
 
 def _replay_of(run: StageRun, step: int, *, kept: int, direct: int) -> tuple[int, ...]:
@@ -104,15 +116,17 @@ def _material_of(
         seed=run.seed,
     )
     judged: list[Group] = []
+    pairs = ContrastedPairs(run, actor.policy, encoder, problems)
 
     def material_of(step: int) -> Material:
         replay = _replay_of(run, step, kept=len(kept), direct=len(direct))
         if step < settings.judge_from():
-            return material(collector.siblings(step), replay, encoder, settings)
+            return pairs.add_to(material(collector.siblings(step), replay, encoder, settings), step)
         if not judged:
             judged.extend(_judged(run, collector))
+            pairs.judged(judged)
         chosen = indices(len(judged), settings.decision_batch, seed=run.seed, step=step - settings.judge_from())
-        return material([judged[i] for i in chosen], replay, encoder, settings)
+        return pairs.add_to(material([judged[i] for i in chosen], replay, encoder, settings), step)
 
     return material_of
 

@@ -59,12 +59,17 @@ def ask(paths: Paths, question: str, *, rerank: Literal["q"] | None = None) -> A
         if rerank is None:
             (trajectory,) = rollout(actor.policy, [problem], actor.toolbox, seed=params.seed)
         else:
-            values = values_by(actor.policy, _q_head(actor.policy, folder), actor.toolbox)
+            values = values_by(actor.policy, q_head(actor.policy, folder), actor.toolbox)
             (trajectory,) = rollout_by_q(actor.policy, values, [problem], actor.toolbox, seed=params.seed)
         return Answered(version, trajectory, actor.prices.units(trajectory.outcome.cost))
 
 
-def _q_head(policy: Policy, folder: Path) -> QHead:
+def q_head(policy: Policy, folder: Path) -> QHead:
+    """What values actions, kept beside the model in `folder`.
+
+    Raises:
+        NoQ: the model has none.
+    """
     head = read_q(folder, features=int(policy.model.config.hidden_size))
     if head is None:
         raise NoQ(

@@ -37,7 +37,7 @@ def freeze_lower(model: CausalLM, trained_layers: int, *, checkpointing: bool = 
 
 
 ALSO = "also.safetensors"
-"""File of a checkpoint with the tensors that are not the model's."""
+"""File of a checkpoint with tensors that are not the model's: critics, their targets, their optimiser."""
 
 
 def whole(folder: Path) -> Path | None:
@@ -46,9 +46,9 @@ def whole(folder: Path) -> Path | None:
 
 
 def read_also(folder: Path) -> dict[str, Tensor]:
-    """The tensors `also` of the last whole checkpoint; none when there is no checkpoint."""
+    """The tensors `also` of the last whole checkpoint; none when it was written without any, or there is none."""
     found = whole(folder)
-    tensors: dict[str, Tensor] = {} if found is None else load_file(str(found / ALSO))
+    tensors: dict[str, Tensor] = load_file(str(found / ALSO)) if found and (found / ALSO).is_file() else {}
     return tensors
 
 
@@ -102,7 +102,8 @@ class MasterAdamW:
             state = self._adam.state[master]
             tensors |= {f"master/{name}": master, f"m/{name}": state["exp_avg"], f"v/{name}": state["exp_avg_sq"]}
         save_file(tensors, str(aside / "optimiser.safetensors"))
-        save_file(dict(also or {}), str(aside / ALSO))
+        if also:
+            save_file(dict(also), str(aside / ALSO))
         (aside / "state.json").write_text(json.dumps({"step": self.step_count, **extra}))
         old = folder.with_name(folder.name + ".old")
         if folder.exists():  # else the old one is all that a kill has left: it stays until the new one is in place

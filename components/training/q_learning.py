@@ -2,8 +2,8 @@
 
 Takes groups as episodes: the candidates at a state are its decisions with their greedy arguments, or sampled arguments
 of one decision. The head learns TD(lambda) targets by a Huber loss and a conservative term (CQL(H), Kumar et al. 2020)
-that lowers actions which were not tried: turns borrowed from other problems. The same loss, lightly, goes on into the
-LM, whose features thereby come to tell good actions from bad; its own decisions and arguments are not taught.
+that lowers actions which were not tried: turns borrowed from other problems. With `trunk_weight` the same loss goes on
+into the LM, whose features then learn, too; its own decisions and arguments are not taught.
 Simplified: at a later state the one recorded action stands for the maximum over candidates. After the rollout's greedy
 policy it is that policy's best; `trace` near 1 leaves little weight on it.
 """
@@ -34,7 +34,7 @@ class Candidates:
 
 
 class QLearning:
-    """A Q head with its target, learnt together with the features that it reads."""
+    """A Q head with its target; perhaps learnt together with the features that it reads."""
 
     def __init__(self, features: int, settings: ReinforceSettings, *, seed: int) -> None:
         """`features`: size of the LM's hidden states."""
@@ -42,7 +42,7 @@ class QLearning:
         self.critic = Critic(features, settings.critic, twins=False, seed=seed)
 
     def backward(self, model: CausalLM, material: Material, *, judging: bool) -> dict[str, float]:
-        """The head's updates on this step's candidates, then the gradient of its loss on the model."""
+        """The head's updates on this step's candidates, then its loss's gradient on the model, if that learns, too."""
         episodes = [episode for group in material.episodes for episode in group]
         actions = [action for episode in episodes for action in episode.actions()]
         others = borrowed(material.episodes)
@@ -51,8 +51,9 @@ class QLearning:
         limit = self._settings.tokens_per_pass
         features = read_features(model, sequences, tokens_per_pass=limit)
         metrics = self.learn(features, [episode.rewards for episode in episodes], states)
-        gradient = self._by_features(features, [episode.rewards for episode in episodes], states)
-        features_backward(model, sequences, self._settings.critic.trunk_weight * gradient, tokens_per_pass=limit)
+        if self._settings.critic.trunk_weight:
+            gradient = self._by_features(features, [episode.rewards for episode in episodes], states)
+            features_backward(model, sequences, self._settings.critic.trunk_weight * gradient, tokens_per_pass=limit)
         return metrics
 
     def learn(

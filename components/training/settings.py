@@ -62,8 +62,9 @@ class CriticSettings(BaseModel):
     """Greatest return there is: likelihood_weight + correct_weight."""
     conservative: float = Field(default=0.1, ge=0)
     """q_learning: weight of CQL's term, which lowers actions that were never tried (Kumar et al. 2020)."""
-    trunk_weight: float = Field(default=0.3, ge=0)
-    """q_learning: weight of the critic's loss in the language model itself; 0 leaves the model's features alone."""
+    trunk_weight: float = Field(default=0.0, ge=0)
+    """q_learning: weight of the critic's loss in the language model itself. 0 leaves the writer of the candidates as it
+    is: on toys, features that learn gain nothing at a low rate (3e-4) and collapse at a high one (3e-3)."""
     values: bool = False
     """Whether the trained model gets value heads: chance of success and cost to go, fitted to the judged plays."""
     fit_updates: int = Field(default=200, ge=1)

@@ -127,10 +127,11 @@ def test_acting_by_the_argmax_of_q_picks_the_best_candidate_at_each_problem(tmp_
     assert told[-1]["loss/critic"] < told[0]["loss/critic"]
 
 
-def test_only_q_learning_teaches_the_features_and_leaves_decisions_alone() -> None:
-    material = material_of([bandit({ANSWER: 0.0, "search": 1.0})], _settings("q_learning"))
-    metrics = QLearning(64, _settings("q_learning"), seed=0).backward(leaning_llama(), material, judging=True)
-    assert "loss/decision" not in metrics
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_q_learning_teaches_the_features_only_where_it_is_asked_to(weight: float) -> None:
+    settings = _settings("q_learning", critic=SETTINGS.critic.model_copy(update={"trunk_weight": weight}))
+    material = material_of([bandit({ANSWER: 0.0, "search": 1.0})], settings)
+    assert bool(_gradients(QLearning(64, settings, seed=0), material, judging=True)) == bool(weight)
 
 
 def test_the_borrowed_action_is_one_that_nobody_tried_at_the_state() -> None:

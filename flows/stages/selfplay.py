@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 
 from components.environment.step import step_many
+from components.policy.heads import make_value, read_values
 from components.policy.propose import make_propose
 from components.records.atomic import write_json
 from components.records.jsonl import write_records
@@ -48,7 +49,7 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
     blocks: list[Block] = []
     for block in selfplay(
         problems,
-        _verbs(actor, settings),
+        _verbs(run, actor, settings),
         settings,
         provenance=provenance,
         load_block=partial(load_block, run.work),
@@ -60,10 +61,13 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
     return join_blocks(blocks)
 
 
-def _verbs(actor: Actor, settings: SelfplaySettings) -> Verbs:
+def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
+    policy = actor.policy
+    heads = read_values(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
+    known = make_value(policy, heads, actor.toolbox.specs, price=settings.price_lambda) if heads else uninformed
     return Verbs(
         propose=make_propose(actor.policy, actor.toolbox.specs(), settings),
-        value=uninformed,
+        value=known,
         judge=check,
         step_many=partial(step_many, toolbox=actor.toolbox),
         units=actor.prices.units,

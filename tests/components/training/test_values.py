@@ -47,7 +47,7 @@ def test_an_earlier_state_is_worth_what_the_later_ones_bring(trace: float) -> No
 def test_a_root_counts_every_decision_by_its_probability() -> None:
     plays = [_play(n, success=good, cost=0.0, weight=0.8 if good else 0.2) for n in range(30) for good in (True, False)]
     heads = fit_values(torch.ones(60, 4).cumsum(1), plays, SETTINGS, seed=0).heads
-    assert float(heads(torch.ones(1, 4).cumsum(1))[0]) == pytest.approx(0.8, abs=0.05)
+    assert float(heads(torch.ones(1, 4).cumsum(1))[0].detach()) == pytest.approx(0.8, abs=0.05)
 
 
 def test_nothing_to_learn_from_is_told() -> None:
@@ -67,7 +67,7 @@ def test_calibration_leaves_out_the_auc_where_all_ended_alike() -> None:
     heads = fit_values(torch.randn(3, 4), [_play(1, success=True, cost=0.0)] * 3, SETTINGS, seed=0).heads
     metrics = calibration(heads, torch.zeros(3, 4), plays)
     assert set(metrics) == {"value/brier", "value/cost_error"}
-    assert metrics["value/brier"] == pytest.approx((1.0 - float(heads(torch.zeros(1, 4))[0])) ** 2, abs=1e-6)
+    assert metrics["value/brier"] == pytest.approx((1.0 - float(heads(torch.zeros(1, 4))[0].detach())) ** 2, abs=1e-6)
 
 
 def test_a_finished_model_gets_heads_from_judged_plays_that_it_has_the_problems_of() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -78,12 +78,17 @@ def _retrain(paths: Paths) -> None:
 
 
 @app.command()
-def ask(question: Annotated[str, typer.Argument(help="What you want to know.")]) -> None:
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    rerank: Annotated[
+        Literal["q"] | None, typer.Option(help="q: of several candidates, act on the one with the greatest Q(s, a).")
+    ] = None,
+) -> None:
     """Ask the promoted champion; shows its calls and what they cost."""
     from flows.ask import ask as answer
     from flows.ask import describe
 
-    for line in describe(answer(_project(), question)):
+    for line in describe(answer(_project(), question, rerank=rerank)):
         _say(line)
 
 

@@ -18,7 +18,7 @@ from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.generate import Generating, Talk
 from components.policy.model_type import CausalLM
-from components.policy.prefix_tree import passes, plant
+from components.policy.prefix_tree import Forest, passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
@@ -111,6 +111,31 @@ class Policy:
         flat = torch.tensor([token for target in targets for token in target], device=logits.device)
         logprobs = logits.float().log_softmax(-1)[row, flat]
         return list(logprobs.split([len(target) for target in targets]))
+
+    @torch.no_grad()
+    def features(self, sequences: Sequence[tuple[int, ...]]) -> Tensor:
+        """Final hidden state at the last token of each sequence, as the output embedding reads it. [N, hidden] fp32
+
+        Raises:
+            ValueError: a sequence is empty, or longer than the model can read.
+        """
+        self.model.eval()
+        longest = max(map(len, sequences), default=0)
+        if longest > self.capacity:
+            raise ValueError(f"{longest} tokens do not fit the context of {self.capacity}")
+        read = torch.empty(len(sequences), int(self.model.config.hidden_size))
+        for batch in passes(sequences, limit=self.settings.prefill_tokens):
+            forest = plant([sequences[number] for number in batch])
+            states = States(self._states(forest), forest).at([(i, len(sequences[n]) - 1) for i, n in enumerate(batch)])
+            read[batch] = states.float().cpu()
+        return read
+
+    def _states(self, forest: Forest) -> Tensor:
+        """[nodes, hidden] after the final norm, its gain included."""
+        if self._weights is None:
+            return any_states(self.model, forest)
+        gained: Tensor = llama_states(self._weights, forest) * self.model.model.norm.weight
+        return gained
 
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)

@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from components.schema.group import Group
 from components.training.settings import Normaliser
 
+LEAST_ADVANTAGE = 0.01
+"""Siblings that differ by less (the likelihood of the reference wobbles) are not worth a backward pass."""
+
 
 def decision_values(group: Group, normaliser: Normaliser = "none") -> dict[str, float]:
     """Q-hat(root, d): mean reward of the branches that were forced to begin with d."""

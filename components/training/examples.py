@@ -45,6 +45,8 @@ class Teach:
     silent: frozenset[str] = frozenset()
     """Tools whose arguments are not learnt all the same."""
     answers: bool = True
+    only_last: bool = False
+    """True leaves out every turn but the last one."""
 
 
 EVERYTHING = Teach()
@@ -72,10 +74,11 @@ def example(
         action = transition.action
         if action.message.token_ids is None:
             raise ValueError(f"trajectory {trajectory.trajectory_id}: turn {turn} has no tokens")
-        parts.add(
-            action, len(ids), opening_length, teach, decide=teach.decisions and (turn > 0 or teach.first_decision)
-        )
-        if turn + 1 < len(trajectory.transitions):
+        last = turn + 1 == len(trajectory.transitions)
+        if last or not teach.only_last:
+            decide = teach.decisions and (turn > 0 or teach.first_decision)
+            parts.add(action, len(ids), opening_length, teach, decide=decide)
+        if not last:
             ids += render(action.message)
             for result in transition.results:
                 ids += render(Message("tool", result.content))

@@ -74,7 +74,7 @@ def imitation_losses(
         return StepLosses(zero, zero, zero, None)
     logits = logits_before(model, hidden, places)
     firsts = {(row, p) for row, e in enumerate(examples) for p in e.firsts}
-    logits, call_probability = _without_calls(logits, places, firsts, call_token, stays, len(calls))
+    logits, call_probability = without_calls(logits, places, firsts, call_token, stays, len(calls))
     targets = torch.tensor([examples[row].ids[p] for row, p in places], device=logits.device)
     logprobs = logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
     weights = torch.tensor([examples[row].weight for row, _ in arguments], device=logits.device)
@@ -89,7 +89,7 @@ def imitation_losses(
     )
 
 
-def _without_calls(
+def without_calls(
     logits: Tensor,
     places: Sequence[tuple[int, int]],
     firsts: set[tuple[int, int]],

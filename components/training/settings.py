@@ -46,12 +46,52 @@ class CloneSettings(TrainerSettings):
     """Examples a step of the base model's own direct answers (self-distillation of the direct branch)."""
 
 
+class CriticSettings(BaseModel):
+    """Heads that learn what states and actions are worth, and how they are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden: int = Field(default=128, ge=1)
+    """Width of a head's hidden layer."""
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    updates: int = Field(default=8, ge=1)
+    """Updates of the heads a step: their features are read once, and they are small."""
+    polyak: float = Field(default=0.02, gt=0, le=1)
+    """Share of the heads that goes into their targets at each update; TD3's 0.005 is for a million updates, not 300."""
+    trace: float = Field(default=0.9, ge=0, le=1)
+    """lambda of TD(lambda): 1 learns from returns as they came, 0 from the estimate at the next state."""
+    low: float = -0.7
+    """Least return there is; 1/PPL and correctness are never negative, so with the weights of `reward` it is
+    -(price * max_cost + malformed_weight)."""
+    high: float = 1.3
+    """Greatest return there is: likelihood_weight + correct_weight."""
+    conservative: float = Field(default=0.1, ge=0)
+    """q_learning: weight of CQL's term, which lowers actions that were never tried (Kumar et al. 2020)."""
+    trunk_weight: float = Field(default=0.0, ge=0)
+    """q_learning: weight of the critic's loss in the language model itself. 0 leaves the writer of the candidates as it
+    is: on toys, features that learn gain nothing at a low rate (3e-4) and collapse at a high one (3e-3)."""
+    values: bool = False
+    """Whether the trained model gets value heads: chance of success and cost to go, fitted to the judged plays."""
+    fit_updates: int = Field(default=200, ge=1)
+    """Updates that fit heads to a model which is not trained any more: value heads, and Q after distillation."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> CriticSettings:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, is {self.low:g} against {self.high:g}")
+        return self
+
+
 class ReinforceSettings(TrainerSettings):
     """Reinforcement learning of the composite: first the arguments of calls, then the decisions.
 
     Queries come first: while they still fail, every call looks worthless and decisions collapse to none.
     """
 
+    form: Literal["policy_gradient", "actor_critic", "q_learning"] = "policy_gradient"
+    """What turns rewards into learning: the returns themselves; twin critics that an actor follows (mu(s), the
+    DDPG-like form); or Q(s, a) in the model, which acts by its argmax."""
+    critic: CriticSettings = CriticSettings()
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
     steps: int = Field(default=40, ge=1)
     warmup_steps: int = Field(default=1, ge=0)
@@ -153,6 +193,15 @@ class ReinforceSettings(TrainerSettings):
             if not 0.0 <= low <= high <= 1.0:
                 raise ValueError(f"call_rate_band: {family}: must be [lowest, highest] within 0 and 1")
         return self
+
+    preference_weight: float = Field(default=0.0, ge=0)
+    """Of the preference contrast (step DPO on annotated pairs, and on judged ones once there are any)."""
+    preference_batch: int = Field(default=8, ge=1)
+    """Pairs a step."""
+    preference_beta: float = Field(default=0.5, gt=0)
+    """beta of DPO: how far from the clone a pair may carry."""
+    preference_margin: float = Field(default=0.1, gt=0)
+    """Judged decisions make a pair when their values differ by at least this."""
 
     def judge_from(self) -> int:
         """The first step whose decisions are learnt."""

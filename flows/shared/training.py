@@ -69,11 +69,12 @@ def reporter(run: StageRun, total: int, also: Callable[[int, Mapping[str, float]
     return report
 
 
-def save_trained(run: StageRun, policy: Policy, name: str) -> str:
-    """Write the policy's weights as the model `name`; its digest comes back."""
+def save_trained(run: StageRun, policy: Policy, name: str, also: Callable[[Path], None] = lambda folder: None) -> str:
+    """Write the policy's weights, and what `also` puts beside them, as the model `name`; its digest comes back."""
 
     def write(folder: Path) -> None:
         save_model(policy.model, policy.chat.tokenizer, folder)
+        also(folder)
 
     return write_model(run.paths.model(name), write)
 

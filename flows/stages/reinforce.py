@@ -16,15 +16,20 @@ from components.reward.preference import verdict_of
 from components.rollout.groups import Collector, GroupSettings
 from components.schema.curated import ActionPreference
 from components.schema.group import Group
+from components.schema.identity import child_seed
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
+from components.training.forms import make_form
 from components.training.guards import TrainingStopped
+from components.training.inputs import Material, Replay, Vocabulary
 from components.training.material import Encoder, material
-from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
+from components.training.reinforce import clone_hidden, reinforce
 from flows.shared.acting import Actor, equip
+from flows.shared.contrasted import ContrastedPairs
 from flows.shared.faults import UserFault
+from flows.shared.heads import write_values_of
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import (
     StepLog,
@@ -55,20 +60,21 @@ def main() -> None:
                 _reinforce(run, policy, actor, scorer)
             except TrainingStopped as stop:
                 raise Stopped(str(stop)) from None
-            save_trained(run, policy, "reinforced")
 
 
 def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None:
     settings, log = run.params.reinforce, StepLog(run.work / "steps.jsonl")
     encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
+    form = make_form(policy.model, settings, _vocabulary(actor), seed=child_seed(run.seed, settings.form))
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
     reinforce(
         policy.model,
-        _material_of(run, actor, encoder, problems, kept=kept, direct=direct),
+        _material_of(run, policy, actor, encoder, problems, kept=kept, direct=direct),
         _pool(run, policy, kept=kept, direct=direct),
         settings,
         _vocabulary(actor),
+        form=form,
         refresh=policy.refresh,
         seed=run.seed,
         checkpoint=run.work / "checkpoint",
@@ -78,7 +84,14 @@ def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None
     )
     log.write(run.paths.reinforce_steps)
     judged = read_records(_judged_file(run), Group) if _judged_file(run).is_file() else ()
-    write_records(run.paths.rollouts, [trajectory for group in judged for trajectory in group.trajectories])
+    trajectories = [trajectory for group in judged for trajectory in group.trajectories]
+    write_records(run.paths.rollouts, trajectories)
+
+    def also(folder: Path) -> None:
+        form.export(folder)
+        write_values_of(run, policy, encoder, problems, trajectories, folder)
+
+    save_trained(run, policy, "reinforced", also)
 
 
 def _replay_of(run: StageRun, step: int, *, kept: int, direct: int) -> tuple[int, ...]:
@@ -100,6 +113,7 @@ def _vocabulary(actor: Actor) -> Vocabulary:
 
 def _material_of(
     run: StageRun,
+    policy: Policy,
     actor: Actor,
     encoder: Encoder,
     problems: Mapping[str, Problem],
@@ -128,15 +142,17 @@ def _material_of(
         verdict=verdict_of(read_records(run.paths.preferences, ActionPreference)),
     )
     judged: list[Group] = []
+    pairs = ContrastedPairs(run, policy, encoder, problems)
 
     def material_of(step: int) -> Material:
         replay = _replay_of(run, step, kept=len(kept), direct=len(direct))
         if step < settings.judge_from():
-            return material(collector.siblings(step), replay, encoder, settings)
+            return pairs.add_to(material(collector.siblings(step), replay, encoder, settings), step)
         if not judged:
             judged.extend(_judged(run, collector))
+            pairs.judged(judged)
         chosen = indices(len(judged), settings.decision_batch, seed=run.seed, step=step - settings.judge_from())
-        return material([judged[i] for i in chosen], replay, encoder, settings)
+        return pairs.add_to(material([judged[i] for i in chosen], replay, encoder, settings), step)
 
     return material_of
 

@@ -37,9 +37,10 @@ from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.settings import ToolSettings
 from components.tools.toolbox import Toolbox
+from components.training.inputs import Vocabulary
 from components.training.material import Encoder, material
 from components.training.optimiser import MasterAdamW, freeze_lower
-from components.training.reinforce import Vocabulary, backward
+from components.training.reinforce import backward
 from components.training.settings import ReinforceSettings
 from flows.shared.training import open_encoder
 from tests.benchmarks.engine import base_folder

@@ -24,8 +24,10 @@ from tiny_models import tiny_llama
 from components.schema.trajectory import ANSWER
 from components.training.advantage import leave_one_out, standardised
 from components.training.examples import Example
+from components.training.inputs import Material, Vocabulary
 from components.training.losses import decision_log_probs, denominators, imitation_losses
-from components.training.reinforce import NORMAL_ARGUMENTS, Material, Vocabulary, backward
+from components.training.policy_gradient import NORMAL_ARGUMENTS
+from components.training.reinforce import backward
 from components.training.settings import ReinforceSettings
 
 VOCABULARY, CALL = 12, 3

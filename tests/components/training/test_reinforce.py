@@ -19,13 +19,11 @@ from components.schema.trajectory import ANSWER, Outcome, StopReason, Trajectory
 from components.training.advantage import decision_target, decision_values
 from components.training.examples import Example, Teach
 from components.training.guards import CallRateCollapse, ScorerChanged
+from components.training.inputs import Material, Replay, Vocabulary
 from components.training.losses import decision_log_probs
 from components.training.material import material
+from components.training.policy_gradient import NORMAL_ARGUMENTS
 from components.training.reinforce import (
-    NORMAL_ARGUMENTS,
-    Material,
-    Replay,
-    Vocabulary,
     backward,
     clone_hidden,
     group_metrics,

@@ -25,7 +25,7 @@ from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
 from components.policy.turn import GenerateRequest
 from components.policy.writing import Writer
-from components.schema.trajectory import Action
+from components.schema.trajectory import ANSWER, Action
 
 R = TypeVar("R")
 
@@ -50,7 +50,13 @@ class Policy:
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
         grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
-        writer = Writer(self.chat, grammars, self.new_session, prefill_tokens=settings.prefill_tokens)
+        writer = Writer(
+            self.chat,
+            grammars,
+            self.new_session,
+            prefill_tokens=settings.prefill_tokens,
+            kept_tokens=settings.kept_tokens,
+        )
         self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
 
     def _capacity(self) -> int:
@@ -89,7 +95,20 @@ class Policy:
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
         """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4)."""
         self.model.eval()
-        return self._generating.decide(requests)
+        return [turn.probs if turn.probs is not None else {ANSWER: 1.0} for turn in self._generating.read(requests)]
+
+    @torch.no_grad()
+    def hidden(self, requests: Sequence[GenerateRequest]) -> Tensor:
+        """Final hidden states at the end of each request's context, as the output embedding reads them. [N, hidden] fp32
+
+        Zero where the context does not fit. Contexts are read in the rows that `generate` uses: none is read twice.
+        """
+        self.model.eval()
+        states = torch.zeros(len(requests), int(self.model.config.hidden_size))
+        for number, turn in enumerate(self._generating.read(requests)):
+            if turn.hidden is not None:
+                states[number] = turn.hidden.float().cpu()
+        return states if self._weights is None else states * self.model.model.norm.weight.float().cpu()
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:

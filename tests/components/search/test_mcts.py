@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from toy_search import make_problem, make_verbs, random_world, turns_of
 
 from components.schema.trajectory import State
-from components.search.puct import open_edges, search
+from components.search.mcts import search
+from components.search.puct import open_edges
 from components.search.rows import Provenance, as_mapping, tree_rows
 from components.search.settings import SelfplaySettings
 from components.search.tree import Node, Tree, walk
@@ -209,7 +210,8 @@ def test_a_policy_with_nothing_to_propose_leaves_a_root_alone() -> None:
 
 
 def rows_of(tree: Tree, verbs: Verbs) -> list[dict[str, object]]:
-    made = tree_rows(tree, greedy_success=False, provenance=Provenance("model", "data"), units=verbs.units)
+    made_by = Provenance("model", "data")
+    made = tree_rows(tree, greedy_success=False, provenance=made_by, units=verbs.units, settings=SelfplaySettings())
     return [as_mapping(row) for row in made]
 
 

@@ -1,7 +1,7 @@
 """Prefixes that were computed, kept for contexts that go on from them: a radix tree of tokens with their computation.
 
 Takes token sequences with what a session computed for them; gives back the longest prefix of a context that is known. A
-search comes back to states that rows have long forgotten: with this, the tokens of a node's ancestors are computed once.
+search comes back to states that rows have long forgotten: so the tokens of a node's ancestors are computed once.
 Holds a bounded number of tokens; what was not used for longest goes first. Runs no model.
 """
 

@@ -99,7 +99,7 @@ class Policy:
 
     @torch.no_grad()
     def hidden(self, requests: Sequence[GenerateRequest]) -> Tensor:
-        """Final hidden states at the end of each request's context, as the output embedding reads them. [N, hidden] fp32
+        """Final hidden states [N, hidden] at the end of each request's context, as the output embedding reads them.
 
         Zero where the context does not fit. Contexts are read in the rows that `generate` uses: none is read twice.
         """

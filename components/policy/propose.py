@@ -1,7 +1,7 @@
 """What a search asks of a policy: candidate actions with priors, one acted turn, and estimates of states.
 
 Takes a policy and tool specs; gives proposals, actions and estimates. The prior of an action is P(its decision) shared
-evenly among the samples of that decision. Everything computed here is kept for the states that follow. Searches nothing.
+evenly among the samples of that decision. What is computed here is kept for the states that follow. Searches nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from components.policy.turn import GenerateRequest
 from components.schema.identity import child_seed
 from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.tool import ToolSpec
-from components.schema.trajectory import ANSWER, Action, State
+from components.schema.trajectory import ANSWER, State
 
 Estimates = list[tuple[float, float]]
 """For each state: the chance of a correct answer, and the units of the price sheet still to be spent."""
@@ -47,7 +47,7 @@ class Proposer:
         """Candidate actions for each request: all decisions at new states, one sample where more of one is wanted."""
         roots = [self._request(request.state, request.seed) for request in requests]
         new = [index for index, request in enumerate(requests) if request.decision is None]
-        probs = {i: p for i, p in zip(new, self._policy.decide([roots[i] for i in new]), strict=True)}
+        probs = dict(zip(new, self._policy.decide([roots[index] for index in new]), strict=True))
         plan: list[tuple[int, str, int, float]] = []
         for index, request in enumerate(requests):
             if request.decision is None:

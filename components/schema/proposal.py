@@ -1,4 +1,4 @@
-"""Candidate actions with their priors, and what a search asks for. Takes nothing; gives the records. Samples nothing."""
+"""Candidate actions with priors, and the request for them. Takes nothing; gives the records. Samples nothing."""
 
 from __future__ import annotations
 

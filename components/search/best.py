@@ -38,7 +38,7 @@ def chosen_path(tree: Tree, units: Callable[[Cost], float]) -> tuple[int, ...]:
     node: Node | None = tree.root if best is None else best
     path = [] if best is None else list(best.path)
     while node is not None and any(edge.visits for edge in node.edges):
-        edge = max(node.edges, key=lambda edge: (edge.visits, edge.q(node.value)))
+        edge = max(node.edges, key=lambda edge: (edge.visits, edge.q(0.0)))
         path.append(node.edges.index(edge))
         node = edge.child
     return tuple(path)

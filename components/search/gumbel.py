@@ -1,9 +1,9 @@
 """Selection by Gumbel sequential halving (Danihelka et al. 2022, Policy improvement by planning with Gumbel).
 
-Takes a node with its statistics; gives the edge to follow, and the improved policy that a search teaches. At the root, m
-actions are drawn without replacement by adding Gumbel noise to the log priors, and the simulations are spent on them in
-rounds that halve their number (their section 3.3); below, the action is taken whose visits lag most behind the improved
-policy (equation 14). Unvisited actions are valued by the mixture of the node's own value and its visited actions'
+Takes a node with its statistics; gives the edge to follow, and the improved policy that a search teaches. At the root,
+m actions are drawn without replacement by adding Gumbel noise to the log priors, and the simulations are spent on them
+in rounds that halve their number (sequential halving); below, the action is taken whose visits lag most behind the
+improved policy (equation 14). Unvisited actions are valued by the mixture of the node's own value and its visited actions'
 (appendix D).
 
 One trap is avoided on purpose: the reference code stretches Q to [0, 1] at every node, which teaches noise where all
@@ -28,8 +28,11 @@ LEAST = 1e-9
 
 
 def root_edge(root: Node, simulation: int, settings: SelfplaySettings) -> Edge:
-    """The edge for this simulation (counted from 1): of those with the visits that are due, the best by noise, log prior
-    and completed Q; where none has so many visits (some are exhausted), of those that come nearest."""
+    """The edge for this simulation, counted from 1.
+
+    Of those with the visits that are due, the best by noise, log prior and completed Q; where none has so many visits
+    (some are exhausted), the best of those that come nearest.
+    """
     due = considered_visits(min(settings.considered, len(root.edges)), settings.simulations)[simulation - 1]
     scores = dict(zip(map(id, root.edges), _logits(root, settings), strict=True))
 
@@ -62,7 +65,7 @@ def _logits(node: Node, settings: SelfplaySettings) -> list[float]:
 
 
 def mixed_value(node: Node) -> float:
-    """v_mix (equation 33): the node's value estimate, and the visited actions' mean Q by prior, weighed by the visits."""
+    """v_mix (equation 33): the node's own estimate and the visited actions' mean Q by prior, weighed by the visits."""
     tried = [edge for edge in node.edges if edge.tried]
     mass, visits = sum(edge.prior for edge in tried), sum(edge.tried for edge in tried)
     if mass <= 0.0:

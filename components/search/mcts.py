@@ -5,8 +5,8 @@ takes one leaf from each tree: the tools of all leaves run together and the mode
 the same seed gives the same trees, however many grow side by side. Several leaves of one tree in a round are an option;
 virtual loss keeps them apart and is gone when the round is over. Left out of the textbook method: discounting, and
 re-visiting terminal nodes: a trajectory that ended has told all it can, so selection goes only where something is
-untried. Visits therefore count effort, not preference: to compare actions, use q. Does not write files or choose what to
-train on.
+untried. Visits therefore count effort, not preference: to compare actions, use q. Does not write files or choose what
+to train on.
 """
 
 from __future__ import annotations

@@ -22,8 +22,6 @@ from components.search.tree import Edge, Node, Tree
 from components.search.worth import open_tasks
 
 COLUMNS = tuple(field.name for field in fields(NodeRow))
-ACTION_COLUMNS = ("decision", "arguments", "text", "token_ids", "context_tokens", "prior", "draws", "target")
-"""Columns that say something of an action, so nothing at the root."""
 Units = Callable[[Cost], float]
 
 
@@ -51,7 +49,7 @@ def tree_rows(
     value_sum = tree.root.value + sum(edge.value_sum for edge in tree.root.edges)
     root = NodeRow(
         **shared,
-        **dict.fromkeys(ACTION_COLUMNS),
+        **_no_action(),
         **_visited(tree.root, units),
         node_id=tree.tree_id,
         parent_id=None,
@@ -105,6 +103,10 @@ class _Writer:
             )
             if edge.child is not None:
                 yield from self.below(edge.child, child_id)
+
+
+def _no_action() -> dict[str, Any]:
+    return dict.fromkeys(("decision", "arguments", "text", "token_ids", "context_tokens", "prior", "draws", "target"))
 
 
 def _action(edge: Edge, target: float | None) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a search writes down: one row a node. Takes nothing; gives `NodeRow` and its Arrow schema, `NODE_SCHEMA`.
 
 A tree's rows follow one another, parents first; `parent_id` gives the shape. The fields of `NodeRow` document the
-columns of `nodes.parquet`. Rows with `visits` 0 are proposed actions that no simulation tried: they have a prior and tokens, and None where only a
-visit could tell. Does not build rows (`components.search.rows`) or write them (`components.search.store`).
+columns of `nodes.parquet`. Rows with `visits` 0 are proposed actions that no simulation tried: they have a prior and
+tokens, and None where only a visit could tell. Does not build rows (`components.search.rows`) or write them
+(`components.search.store`).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class NodeRow:
     solved: bool | None
     """Whether a correct answer was found here or below; None if untried."""
     dead_end: bool | None
-    """Whether none was found and the search would not go on (exhausted, pruned, at the depth limit); None if untried."""
+    """Whether none was found and the search will not go on (exhausted, pruned, depth limit); None if untried."""
     pruned: bool | None
     """Whether it was stopped because `chance` was too small; None if untried."""
     audit: bool | None

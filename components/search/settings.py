@@ -33,7 +33,7 @@ class SelfplaySettings(BaseModel):
     arguments_per_tool: int = Field(default=3, ge=1)
     """Argument samples per tool at a new node; progressive widening opens them one by one as the node is visited."""
     most_arguments: int = Field(default=1, ge=1)
-    """Samples of a decision up to which new ones are drawn as visits grow; none beyond the first where it is smaller."""
+    """Samples of a decision up to which new ones are drawn as visits grow; none where it is smaller."""
     max_depth: int = Field(default=4, ge=1)
     """Most actions from the root to a leaf; an unfinished leaf there counts as a failure."""
     trees: int = Field(default=16, ge=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,8 +39,12 @@ def write_nodes(path: Path, rows: Sequence[NodeRow]) -> None:
 
 def read_nodes(path: Path) -> tuple[NodeRow, ...]:
     """The rows that `write_nodes` wrote."""
-    rows = pq.read_table(path, schema=NODE_SCHEMA).to_pylist()
-    return tuple(NodeRow(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows)
+    rows: list[dict[str, Any]] = pq.read_table(path, schema=NODE_SCHEMA).to_pylist()
+    return tuple(NodeRow(**{name: _frozen(value) for name, value in row.items()}) for row in rows)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def save_tree(folder: Path, name: str, found: Found) -> None:

@@ -7,7 +7,7 @@ Takes states; gives `Worth`, and the estimate of someone who knows nothing. Esti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from components.schema.trajectory import State
@@ -40,3 +40,14 @@ def open_tasks(state: State) -> int:
 def uninformed(states: Sequence[State]) -> list[Worth]:
     """Every task is as likely as any other, and a stack of them needs all (AND): the product of their chances."""
     return [Worth(UNINFORMED ** (1 + open_tasks(state))) for state in states]
+
+
+def worth_by(
+    estimate: Callable[[Sequence[State]], Sequence[tuple[float, float]]],
+) -> Callable[[Sequence[State]], list[Worth]]:
+    """A model's estimates (chance and cost to go of each state) as what a search asks for."""
+
+    def worth(states: Sequence[State]) -> list[Worth]:
+        return [Worth(chance, cost_to_go) for chance, cost_to_go in estimate(states)]
+
+    return worth

@@ -70,9 +70,13 @@ class Policy:
             return CachedSession(self._weights, rows=rows, capacity=self.capacity)
         return RecomputingSession(self.model, rows=rows, capacity=self.capacity)
 
+    def forget(self) -> None:
+        """Drop what was read before, so that what follows does not depend on it even in its last digits."""
+        self._generating.forget()
+
     def refresh(self, layers: Iterable[int] | None = None) -> None:
         """Take over changed weights of `model`: those of `layers` and the final norm, or all when None."""
-        self._generating.forget()
+        self.forget()
         if self._weights is None:
             return
         for index in range(len(self._weights.layers)) if layers is None else layers:

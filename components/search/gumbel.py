@@ -3,7 +3,7 @@
 Takes a node with its statistics; gives the edge to follow, and the improved policy that a search teaches. At the root,
 m actions are drawn without replacement by adding Gumbel noise to the log priors, and the simulations are spent on them
 in rounds that halve their number (sequential halving); below, the action is taken whose visits lag most behind the
-improved policy (equation 14). Unvisited actions are valued by the mixture of the node's own value and its visited actions'
+improved policy (equation 14). Unvisited actions are valued by the mixture of the node's own value and its visited ones'
 (appendix D).
 
 One trap is avoided on purpose: the reference code stretches Q to [0, 1] at every node, which teaches noise where all

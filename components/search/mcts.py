@@ -51,9 +51,7 @@ def search(problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings
 
 def grow(roots: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> None:
     """All simulations of the trees below evaluated roots, in lockstep."""
-    for first in range(1, settings.simulations + 1, settings.leaves):
-        numbers = range(first, min(first + settings.leaves, settings.simulations + 1))
-        simulations = [one for root in roots for one in select(root, numbers, settings)]
+    while simulations := [one for root in roots for one in select(root, settings)]:
         leaves = expand(simulations, verbs)
         evaluate(leaves, verbs, settings, wider=to_widen(simulations, leaves, settings))
         for simulation, leaf in zip(simulations, leaves, strict=True):
@@ -69,10 +67,13 @@ def plant(problem: Problem, settings: SelfplaySettings) -> Tree:
 # Select ---------------------------------------------------------------------------------------------------------------
 
 
-def select(root: Node, numbers: Sequence[int], settings: SelfplaySettings) -> list[Simulation]:
-    """One path from the root to an untried edge for each number, while there are any; each is marked as under way."""
-    simulations = []
-    for number in numbers:
+def select(root: Node, settings: SelfplaySettings) -> list[Simulation]:
+    """The simulations of a round: paths from the root to untried edges, each marked as under way.
+
+    `settings.leaves` of them, fewer where the tree or its simulations come to an end.
+    """
+    simulations: list[Simulation] = []
+    for number in range(root.visits, min(root.visits + settings.leaves, settings.simulations + 1)):
         if not root.expandable or root.blocked:
             break
         simulations.append(Simulation(number, descend(root, number, settings)))
@@ -126,18 +127,21 @@ def follow(ends: Path, verbs: Verbs) -> list[Node]:
 def to_widen(
     simulations: Sequence[Simulation], leaves: Sequence[Node], settings: SelfplaySettings
 ) -> list[tuple[Node, str]]:
-    """Nodes with the decision that is due for one more sample: where floor(sqrt(N)) has passed the samples drawn, and
-    where the leaf that is over was the last thing to try."""
+    """Nodes on the paths, each with a decision that is due for one more sample.
+
+    A decision that was tried is due when floor(sqrt(N)) of its node has passed its samples; that of a leaf which is
+    over also when nothing else is left to try.
+    """
     due: dict[tuple[int, str], tuple[Node, str]] = {}
     for simulation, leaf in zip(simulations, leaves, strict=True):
         for node, edge in simulation.path:
-            decision = edge.action.decision
-            drawn = draws_of(node, decision)
-            used_up = (
-                edge.child is leaf and _is_over(leaf, settings) and not any(e.available for e in _others(node, edge))
-            )
-            if drawn < settings.most_arguments and (used_up or math.isqrt(node.tried) > drawn):
-                due[id(node), decision] = node, decision
+            wide = math.isqrt(node.tried)
+            decisions = {e.action.decision for e in node.edges if e.tried and draws_of(node, e.action.decision) < wide}
+            if edge.child is leaf and _is_over(leaf, settings) and not any(e.available for e in _others(node, edge)):
+                decisions.add(edge.action.decision)
+            for decision in sorted(decisions):
+                if draws_of(node, decision) < settings.most_arguments:
+                    due[id(node), decision] = node, decision
     return list(due.values())
 
 

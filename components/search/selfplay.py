@@ -86,6 +86,7 @@ def search_block(
     problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings, provenance: Provenance
 ) -> list[Found]:
     """Search the problems in lockstep and write down what was found, tree by tree."""
+    verbs.forget()
     trees = search(problems, verbs, settings)
     audit(trees, verbs, settings)
     block = []

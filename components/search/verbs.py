@@ -27,7 +27,7 @@ class StepMany(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """The five verbs of a search."""
+    """The verbs of a search."""
 
     propose: Callable[[Sequence[ProposalRequest]], Sequence[Sequence[Proposal]]]
     """Candidate actions for each request, all asked of the policy together."""
@@ -38,3 +38,5 @@ class Verbs:
     step_many: StepMany
     units: Callable[[Cost], float]
     """A cost in units of the price sheet."""
+    forget: Callable[[], None] = lambda: None
+    """Drops what the policy holds of other searches: what it has read before decides how its numbers are rounded."""

@@ -75,6 +75,7 @@ def _verbs(actor: Actor, settings: SelfplaySettings) -> Verbs:
         judge=check,
         step_many=partial(step_many, toolbox=actor.toolbox),
         units=actor.prices.units,
+        forget=actor.policy.forget,
     )
 
 

@@ -38,12 +38,12 @@ class KeptPrefixes:
         self._by_use: OrderedDict[_Stretch, None] = OrderedDict()
         """Least recently used first; a stretch always stands after those below it, so the first has none below."""
 
-    def longest(self, ids: Sequence[int]) -> tuple[int, Tensor | None]:
-        """Length of the longest known prefix of `ids`, and what was computed for it."""
+    def longest(self, ids: Sequence[int], *, beyond: int = 0) -> tuple[int, Tensor | None]:
+        """Length of the longest known prefix of `ids`; what was computed for it, if it is longer than `beyond`."""
         path, length = self._walk(ids)
-        if not length:
-            return 0, None
         self._touch([stretch for stretch, _ in path])
+        if length <= beyond:
+            return length, None
         return length, torch.cat([stretch.computed[:used] for stretch, used in path])
 
     def add(self, ids: Sequence[int], copy_out: Callable[[int, int], Tensor]) -> None:

@@ -148,8 +148,8 @@ class Writer:
 
     def _put_back(self, session: Session, turn: Turn) -> None:
         context, place = turn.request.context_ids[:-1], turn.place
-        length, computed = self._kept.longest(context)
-        if computed is not None and length > len(session.rows[place]):
+        length, computed = self._kept.longest(context, beyond=len(session.rows[place]))
+        if computed is not None:
             session.rewind(place, 0)
             session.copy_in(place, context[:length], computed)
 

@@ -25,7 +25,7 @@ from components.search.settings import SelfplaySettings
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOSTILE = "<script>window.broken = 1</script>"
 PROBLEM = make_problem("page", prompt=f"What is the area of the country whose capital is X? {HOSTILE}")
-CHOSEN = SelfplaySettings(simulations=300, max_depth=5, prune_below=0.05, audit_share=1.0, min_visits=4)
+CHOSEN = SelfplaySettings(simulations=400, max_depth=8, prune_below=0.05, audit_share=1.0, min_visits=4)
 
 
 def find_browser() -> str:
@@ -38,9 +38,9 @@ def find_browser() -> str:
 def world(state: State) -> list[tuple[str, float]]:
     """Three calls at every step, then answers; the right one is deep down."""
     turns = turns_of(state)
-    if len(turns) == 4:
+    if len(turns) == 6:
         return [("right", 1.0)] if turns[:2] == ("call:capital", "call:area") else [("wrong", 1.0)]
-    return [("call:capital", 0.4), ("call:area", 0.3), (f"call:{HOSTILE}", 0.2), ("wrong", 0.1)]
+    return [("call:capital", 0.4), ("call:area", 0.2), ("call:name", 0.1), (f"call:{HOSTILE}", 0.2), ("wrong", 0.1)]
 
 
 def chance(state: State) -> float:

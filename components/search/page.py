@@ -130,7 +130,7 @@ def _facts(row: NodeRow) -> Iterator[tuple[str, Any]]:
 
 
 def _figure(value: Any) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _figures(rows: Sequence[NodeRow]) -> tuple[tuple[str, str], ...]:

@@ -28,6 +28,9 @@ SLICES = 8
 COSTS = (0.0, 0.3, 1.0)
 COST_SHARES = (0.2, 0.25, 0.55)
 """What a problem costs either side: an answer, a snippet, a search, as often as the demo's policies choose them."""
+_LEVELS = np.repeat(COSTS, np.diff(np.round(np.cumsum((0.0, *COST_SHARES)) * 256).astype(int)))
+_GAPS = np.subtract.outer(_LEVELS, _LEVELS).ravel()
+"""Every difference of two costs, as often as it comes in 65 536 draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def looks_promoting(settings: GateSettings, *, problems: int, gates: int, seed: 
     The challengers share the champion's outcomes, so their gates are related. With `spend` off every look uses the whole
     alpha, which is what spending guards against.
     """
-    generator, clusters = np.random.default_rng(seed), Clusters.of([str(i) for i in range(problems)])
+    generator, clusters = np.random.default_rng(seed), _clusters(problems, 1)
     scenario, count = Scenario(0.0, problems), 0
     slip = (1 - math.sqrt(1 - 2 * scenario.discordance)) / 2  # two independent slips differ with this discordance
     for size in _chunks(gates, problems):
@@ -128,7 +131,8 @@ def _outcomes(scenario: Scenario, gates: int, generator: np.random.Generator) ->
     discordance_P = np.maximum(scenario.discordance, np.abs(effect_P))
     luck = generator.random(shape, np.float32)
     if scenario.group_size > 1:  # a problem has its group's luck so often that two of a group correlate as asked
-        common = np.repeat(luck[:, :: scenario.group_size], scenario.group_size, axis=1)
+        groups = scenario.problems // scenario.group_size
+        common = np.repeat(generator.random((gates, groups), np.float32), scenario.group_size, axis=1)
         luck = np.where(generator.random(shape, np.float32) < math.sqrt(scenario.correlation), common, luck)
     gaps: Floats = (luck < (discordance_P + effect_P) / 2).astype(np.float64)
     gaps -= luck > 1 - (discordance_P - effect_P) / 2
@@ -137,21 +141,18 @@ def _outcomes(scenario: Scenario, gates: int, generator: np.random.Generator) ->
 
 def _cost_gaps(shape: tuple[int, ...], generator: np.random.Generator) -> Floats:
     """Challenger's cost minus champion's (B, P), alike on average."""
-    levels, edges = np.asarray(COSTS), np.cumsum(COST_SHARES)[:-1]
-    ours, theirs = (levels[np.searchsorted(edges, generator.random(shape, np.float32))] for _ in range(2))
-    gap: Floats = ours - theirs
+    gap: Floats = _GAPS[generator.integers(0, len(_GAPS), shape, np.uint16, endpoint=False)]
     return gap
 
 
 def _promoted(
     gaps: Floats, costs: Floats, scenario: Scenario, settings: GateSettings, alpha: float
 ) -> NDArray[np.bool_]:
-    groups = [str(i // scenario.group_size) for i in range(scenario.problems)]
-    found = _rule(gaps, costs, Clusters.of(groups), settings, alpha)
+    found = _rule(gaps, costs, _clusters(scenario.problems, scenario.group_size), settings, alpha)
     size = scenario.problems // SLICES
     for start in range(0, size * SLICES, size):
         part = slice(start, start + size)
-        _, high = _mean(gaps[:, part], Clusters.of(groups[part]), bounded=True).bounds(0.05)
+        _, high = _mean(gaps[:, part], _clusters(size, scenario.group_size), bounded=True).bounds(0.05)
         found &= high >= -settings.slice_margin
     return found
 
@@ -162,6 +163,10 @@ def _rule(
     low, _ = _mean(gaps, clusters, bounded=True).bounds(alpha)
     _, cost_high = _mean(costs, clusters, bounded=False).bounds(alpha)
     return is_superior(low) | is_cheaper(low, cost_high, settings.accuracy_margin)
+
+
+def _clusters(problems: int, group_size: int) -> Clusters:
+    return Clusters.of([f"{i // group_size:06d}" for i in range(problems)])
 
 
 def _mean(values: Floats, clusters: Clusters, *, bounded: bool) -> Estimate:

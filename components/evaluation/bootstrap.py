@@ -150,7 +150,7 @@ def ratio_difference(
 def quantile_difference(
     a: Sequence[float], b: Sequence[float], groups: Sequence[str], quantile: float, *, seed: int, resamples: int
 ) -> Interval | None:
-    """Quantile of `a` minus that of `b` on the same problems (the least value that so large a share does not exceed)."""
+    """Quantile of `a` minus that of `b` on the same problems: the least value that this share does not exceed."""
     if not groups:
         return None
     draws = resample(tuple(groups), seed=seed, resamples=resamples)

@@ -2,8 +2,8 @@
 
 Takes numbers per problem (P), for one gate or for many at once (leading axis B), and the problems' groups; gives values
 with standard errors and intervals. Errors are those of linearised ratios with sums over whole groups (CR1; Cameron &
-Miller 2015, eq. 10 and 11; for paired evaluations Miller 2024, arXiv 2411.00640), quantiles are Student's with groups - 1
-degrees of freedom. Left out: CR2 correction, Satterthwaite's degrees of freedom. Does not know metrics or thresholds.
+Miller 2015, eq. 10 and 11; for paired evaluations Miller 2024, arXiv 2411.00640), quantiles are Student's with one
+degree of freedom less than groups. Left out: CR2 correction, Satterthwaite's degrees of freedom. Does not know metrics or thresholds.
 """
 
 from __future__ import annotations
@@ -120,4 +120,5 @@ def student_quantile(p: float, degrees: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + sum(term / degrees ** (power + 1) for power, term in enumerate(terms))
+    quantile: float = z + sum(term / degrees ** (power + 1) for power, term in enumerate(terms))
+    return quantile

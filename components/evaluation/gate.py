@@ -26,7 +26,7 @@ from components.schema.report import GateResult, Guard, Interval
 Decision = Literal["promote", "reject", "inconclusive"]
 Verdict = tuple[Decision, str]
 MINIMUM_GROUPS = 10
-"""Fewer groups of problems tell nothing: errors that are robust to clusters need clusters (Cameron & Miller 2015, VI)."""
+"""Fewer groups of problems tell nothing: cluster-robust errors need clusters (Cameron & Miller 2015, section VI)."""
 
 
 def decide(

@@ -72,7 +72,9 @@ def _slice(name: str, value: Interval, margin: float, settings: GateSettings) ->
     elif settings.slice_rule == "proof" and value.low < -margin:
         state = "unsure"
     verb = "loses" if state == "broken" else "may lose more than allowed:"
-    return _guard(f"slice {name}", state, value, margin, f"slice {name} {verb} {points(value)}, allowed {100 * margin:g}")
+    return _guard(
+        f"slice {name}", state, value, margin, f"slice {name} {verb} {points(value)}, allowed {100 * margin:g}"
+    )
 
 
 def _student(pairs: Pairs, student: Sequence[EvalRow]) -> list[Guard]:

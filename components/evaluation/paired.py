@@ -1,8 +1,8 @@
 """Paired differences between challenger and champion, as the gate tests them.
 
-Takes the rows of both on the same problems; gives estimates by metric and by slice, with cluster-robust errors. A figure
-that is undefined (no scored problem, no call to judge) is left out, never zero; a problem unscored on one side is
-unscored on both. Does not compare with thresholds.
+Takes the rows of both on the same problems; gives estimates by metric and by slice, with cluster-robust errors. What is
+undefined (no scored problem, no call to judge) is left out, never zero; a problem unscored on one side is unscored on
+both. Does not compare with thresholds.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def accuracy_difference(pairs: Pairs, clusters: Clusters, mask_P: Floats) -> Dif
 
 def _invalid(pairs: Pairs, clusters: Clusters) -> Difference | None:
     """Difference of the rates; the challenger's own rate where the champion never calls."""
-    ours, theirs = ((_values(rows, "invalid"), _values(rows, "attempts")) for rows in (pairs.challenger, pairs.champion))
+    ours, theirs = (
+        (_values(rows, "invalid"), _values(rows, "attempts")) for rows in (pairs.challenger, pairs.champion)
+    )
     if theirs[1].any():
         return _counted(ratio_difference(ours, theirs, clusters, bounded=True), np.minimum(ours[1], theirs[1]))
     return _counted(ratio(*ours, clusters, bounded=True), ours[1])

@@ -58,7 +58,7 @@ class GateSettings(BaseModel):
     """Chance of promoting an equal, over all looks at one set of problems against one champion; half is for "superior",
     half for "cheaper and not inferior"."""
     looks: int = Field(default=10, ge=1, le=1000)
-    """Challengers that may be compared on the same problems with the same champion; 1 asks for fresh problems each time."""
+    """Challengers that may meet the same champion on the same problems; 1 asks for fresh problems each time."""
     spending: Spending = "pocock"
     """How alpha is shared among the looks: about evenly (pocock), or saved for the last ones (obrien_fleming)."""
     resamples: int = Field(default=10_000, ge=200, le=100_000)

@@ -51,7 +51,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if not abs(self.effect) <= self.discordance <= 1:
-            raise ValueError(f"an effect of {self.effect} needs a discordance of at least {abs(self.effect)}, at most 1")
+            raise ValueError(f"a gain of {self.effect} needs a discordance of at least {abs(self.effect)}, at most 1")
         if self.problems % self.group_size:
             raise ValueError(f"{self.problems} problems cannot be divided into groups of {self.group_size}")
 
@@ -157,9 +157,7 @@ def _promoted(
     return found
 
 
-def _rule(
-    gaps: Floats, costs: Floats, clusters: Clusters, settings: GateSettings, alpha: float
-) -> NDArray[np.bool_]:
+def _rule(gaps: Floats, costs: Floats, clusters: Clusters, settings: GateSettings, alpha: float) -> NDArray[np.bool_]:
     low, _ = _mean(gaps, clusters, bounded=True).bounds(alpha)
     _, cost_high = _mean(costs, clusters, bounded=False).bounds(alpha)
     return is_superior(low) | is_cheaper(low, cost_high, settings.accuracy_margin)

@@ -1,8 +1,8 @@
-"""Alpha spending: how much error a look at a set of problems may cost when challengers are compared on it again and again.
+"""Alpha spending: how much error a look at a set of problems may cost when challengers meet on it again and again.
 
-Takes the number of the look; gives its share of alpha. The shares of all planned looks add up to alpha, and each look is
-tested at its own share (a union bound), so the chance of ever promoting an equal is at most alpha, whatever the looks
-have in common. Left out: the sharper boundaries of Lan & DeMets for one accumulating sample, which challengers are not.
+Takes the number of the look; gives its share of alpha. The shares of all planned looks add up to alpha, and each look
+is tested at its own share (a union bound), so the chance of ever promoting an equal is at most alpha, whatever the
+looks have in common. Left out: the sharper boundaries of Lan & DeMets for one accumulating sample, which challengers are not.
 """
 
 from __future__ import annotations

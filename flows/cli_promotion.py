@@ -1,7 +1,7 @@
 """The commands about the champion: promote, rollback, reconcile, history, served, and the gate's operating curve.
 
-Takes the command's app; adds to it. What a person asks for at the desk goes straight to the ledger, in a second or two;
-the same verbs are Prefect flows (`flows/promote.py`) for schedules and pages.
+Takes the command's app; adds to it. What a person asks for at the desk goes straight to the ledger, in a second or
+two; the same verbs are Prefect flows (`flows/promote.py`) for schedules and pages.
 """
 
 from __future__ import annotations

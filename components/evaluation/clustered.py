@@ -1,9 +1,10 @@
 """Cluster-robust intervals: differences of means and of ratios, with errors that allow for related problems.
 
-Takes numbers per problem (P), for one gate or for many at once (leading axis B), and the problems' groups; gives values
-with standard errors and intervals. Errors are those of linearised ratios with sums over whole groups (CR1; Cameron &
-Miller 2015, eq. 10 and 11; for paired evaluations Miller 2024, arXiv 2411.00640), quantiles are Student's with one
-degree of freedom less than groups. Left out: CR2 correction, Satterthwaite's degrees of freedom. Does not know metrics or thresholds.
+Takes numbers per problem (P), for one gate or for many at once (leading axis B), and the problems' groups; gives
+values with standard errors and intervals. Errors are those of linearised ratios with sums over whole groups (CR1;
+Cameron & Miller 2015, eq. 10 and 11; for paired evaluations Miller 2024, arXiv 2411.00640), quantiles are Student's
+with one degree of freedom less than groups. Left out: CR2 correction, Satterthwaite's degrees of freedom. Does not
+know metrics or thresholds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The gate: may the challenger replace the champion?
 
-Takes the rows of both on the same problems, and how many challengers were compared on them before; gives a verdict with
-the paired differences behind it. The rule is "superior, or cheaper and not inferior", at the share of alpha that this
-look may spend, under guards on invalid calls, unsafe calls, the tails of cost and seconds, and every slice. Does not
-play, load models or move aliases.
+Takes the rows of both on the same problems, and how many challengers were compared on them before; gives a verdict
+with the paired differences behind it. The rule is "superior, or cheaper and not inferior", at the share of alpha that
+this look may spend, under guards on invalid calls, unsafe calls, the tails of cost and seconds, and every slice. Does
+not play, load models or move aliases.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The gate's guards: what must hold whatever was gained elsewhere.
 
-Takes the pairs, their differences and the settings; gives one `Guard` a condition. A rise above its margin withholds a
-promotion, and breaks the guard when the whole 95 % interval lies above it. All must hold, so no correction for their
-number is due. Does not decide.
+Takes the pairs, their differences and the settings; gives one `Guard` a condition. A rise above its margin withholds
+a promotion, and breaks the guard when the whole 95 % interval lies above it. All must hold, so no correction for
+their number is due. Does not decide.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Paired differences between challenger and champion, as the gate tests them.
 
-Takes the rows of both on the same problems; gives estimates by metric and by slice, with cluster-robust errors. What is
-undefined (no scored problem, no call to judge) is left out, never zero; a problem unscored on one side is unscored on
-both. Does not compare with thresholds.
+Takes the rows of both on the same problems; gives estimates by metric and by slice, with cluster-robust errors. What
+is undefined (no scored problem, no call to judge) is left out, never zero; a problem unscored on one side is unscored
+on both. Does not compare with thresholds.
 """
 
 from __future__ import annotations

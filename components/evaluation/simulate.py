@@ -81,7 +81,7 @@ def operating_point(scenario: Scenario, settings: GateSettings, *, gates: int, s
 def looks_promoting(settings: GateSettings, *, problems: int, gates: int, seed: int, spend: bool) -> Interval:
     """Share of worlds in which any of `settings.looks` challengers, all equal to the champion, is promoted.
 
-    The challengers share the champion's outcomes, so their gates are related. With `spend` off every look uses the whole
+    The challengers share the champion's outcomes, so their gates are related. With `spend` off each look uses the whole
     alpha, which is what spending guards against.
     """
     generator, clusters = np.random.default_rng(seed), _clusters(problems, 1)

@@ -2,7 +2,8 @@
 
 Takes the number of the look; gives its share of alpha. The shares of all planned looks add up to alpha, and each look
 is tested at its own share (a union bound), so the chance of ever promoting an equal is at most alpha, whatever the
-looks have in common. Left out: the sharper boundaries of Lan & DeMets for one accumulating sample, which challengers are not.
+looks have in common. Left out: the sharper boundaries of Lan & DeMets for one accumulating sample, which challengers
+are not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A chain of hashes over records: whoever edits, drops or reorders one later breaks it for all to see.
 
-Takes the content of records in order; gives hashes, and the place where a chain breaks. It shows tampering to those who
-know a later hash from elsewhere; it does not prevent it, and whoever can rewrite every record can make a new chain.
+Takes the content of records in order; gives hashes, and the place where a chain breaks. It shows tampering to those
+who know a later hash from elsewhere; it does not prevent it, and whoever can rewrite every record can make a new
+chain.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def faults(desk: Desk) -> tuple[str, ...]:
     """What is wrong with the ledger: its chain of hashes, and what MLflow's tags say of each promotion."""
     known = {entry.promotion_id for entry in desk.ledger.entries()}
     strangers = tuple(
-        f"version {version.number} carries promotion {version.tags['promotion.id'][:12]}, which the ledger does not know"
+        f"version {version.number} carries promotion {version.tags['promotion.id'][:12]}, unknown to the ledger"
         for version in desk.registry.versions()
         if "promotion.id" in version.tags and version.tags["promotion.id"] not in known
     )

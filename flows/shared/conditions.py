@@ -1,6 +1,7 @@
 """Whether an evaluation on disk was made under the present conditions: a gate compares like with like or not at all.
 
-Takes the project's paths; gives nothing, or says what changed. Reads `dvc.lock`; does not ask what else is out of date.
+Takes the project's paths; gives nothing, or says what changed. Reads `dvc.lock`; does not ask what else is out of
+date.
 """
 
 from __future__ import annotations

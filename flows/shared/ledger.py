@@ -2,7 +2,8 @@
 
 Takes intents, transitions and reports; gives them back as they were recorded, in a chain of hashes. A transition runs
 its effect and records itself in one transaction that nobody shares, so an effect that was recorded has happened, and
-one that was not may be repeated. At most one promotion of a model is open. Does not touch MLflow: effects are passed in.
+one that was not may be repeated. At most one promotion of a model is open. Does not touch MLflow: effects are passed
+in.
 """
 
 from __future__ import annotations
@@ -109,10 +110,12 @@ class Ledger:
         with self._engine.begin() as connection:
             head, rows = self._known_head(connection), self._entries(connection)
         broken = chain_faults((row.link for row in rows), end=head.hash)
+        if broken:
+            return broken
         told = _champion_told(rows)
-        if not broken and told != head.champion:
-            return (f"the rows make version {told} champion, the head of the ledger names version {head.champion}",)
-        return broken
+        if told == head.champion:
+            return ()
+        return (f"the rows make {name_of(told)} champion, the head of the ledger says {name_of(head.champion)}",)
 
     # --- looks
 
@@ -181,7 +184,7 @@ class Ledger:
         if promotion_id is not None:
             query = query.where(ENTRIES.c.promotion_id == promotion_id)
         return tuple(
-            Entry(row.number, row.promotion_id, row.state, row.at, json.loads(row.body), row.hash, row.previous)
+            Entry(row.number, row.promotion_id, row.state, row.at, _body(row.body), row.hash, row.previous)
             for row in connection.execute(query)
         )
 
@@ -198,7 +201,7 @@ class Ledger:
     def _who_is_first(self, connection: Connection, promotion_id: str, state: str) -> str:
         intent = self._intent(connection, promotion_id)
         return (
-            f"the {intent.kind} of version {intent.target} by {intent.by} is under way (state {state}): wait for it, or "
+            f"the {intent.kind} of version {intent.target} by {intent.by} is under way (state {state}): wait, or "
             "`qanat reconcile` when its process is gone"
         )
 
@@ -209,6 +212,15 @@ class Ledger:
             f"version {intent.target} was to replace {name_of(intent.source)}, but the champion is now "
             f"{name_of(champion)}{by}: compare with that one"
         )
+
+
+def _body(text: str) -> dict[str, Any]:
+    """A recorded body; what somebody made unreadable is kept, so that its hash shows it."""
+    try:
+        read = json.loads(text)
+    except json.JSONDecodeError:
+        return {"unreadable": text}
+    return read if isinstance(read, dict) else {"unreadable": text}
 
 
 def _champion_told(rows: tuple[Entry, ...]) -> str | None:

@@ -1,7 +1,7 @@
 """The ledger's tables and the database they are in: SQLite in the project's store, or Postgres.
 
-Takes an SQLAlchemy URL; gives an engine whose transactions come one at a time, across processes and machines. The lock
-is the database's own, so a process that dies gives it back and leaves nothing half written. Knows no promotions.
+Takes an SQLAlchemy URL; gives an engine whose transactions come one at a time, across processes and machines. The
+lock is the database's own, so a process that dies gives it back and leaves nothing half written. Knows no promotions.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from flows.shared.environ import ledger_uri, tracking_uri
 from flows.shared.faults import UserFault
-from flows.shared.ledger import Ledger
+from flows.shared.ledger import Effect, Ledger
 from flows.shared.ledger_records import Intent, Open, State, name_of
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
@@ -94,18 +94,19 @@ def drift(desk: Desk) -> str | None:
     )
 
 
-def _step(desk: Desk, under_way: Open) -> tuple[State, Callable[[], Mapping[str, Any]]]:
-    """The next state, and what brings it about."""
-    steps: dict[State, tuple[State, Callable[[], Mapping[str, Any]]]] = {
-        "INTENT": ("ALIAS_SET", lambda: _set_aliases(desk, under_way.intent)),
-        "ALIAS_SET": ("TAGGED", lambda: _tag(desk, under_way)),
-        "TAGGED": ("SERVED", lambda: _served(desk, under_way)),
-        "SERVED": ("DONE", lambda: {}),
-    }
-    return steps[under_way.state]
+def _step(desk: Desk, under_way: Open) -> tuple[State, Effect]:
+    """The next state, and what brings it about; effects must not ask the ledger, which is locked while they run."""
+    if under_way.state == "INTENT":
+        return "ALIAS_SET", lambda: _set_aliases(desk, under_way.intent)
+    if under_way.state == "ALIAS_SET":
+        return "TAGGED", lambda: _tag(desk, under_way)
+    if under_way.state == "TAGGED":
+        served = _served(desk, under_way)
+        return "SERVED", lambda: served
+    return "DONE", lambda: {}
 
 
-def _advance(desk: Desk, under_way: Open, after: State, effect: Callable[[], Mapping[str, Any]], told: Told) -> bool:
+def _advance(desk: Desk, under_way: Open, after: State, effect: Effect, told: Told) -> bool:
     def telling() -> Mapping[str, Any]:
         body = effect()
         told(f"{after} done")

@@ -60,7 +60,7 @@ class GateSettings(BaseModel):
     looks: int = Field(default=10, ge=1, le=1000)
     """Challengers that may meet the same champion on the same problems; 1 asks for fresh problems each time."""
     spending: Spending = "pocock"
-    """How alpha is shared among the looks: about evenly (pocock), or saved for the last ones (obrien_fleming)."""
+    """How alpha is shared among the looks: somewhat evenly (pocock), or saved for the last ones (obrien_fleming)."""
     resamples: int = Field(default=10_000, ge=200, le=100_000)
     """Bootstrap resamples behind the percentiles."""
     seed: int = Field(default=0, ge=0)

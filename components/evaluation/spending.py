@@ -25,7 +25,7 @@ def alpha_of(look: int, *, looks: int, spending: Spending, alpha: float) -> floa
 
 
 def _pocock(share: float, alpha: float) -> float:
-    """alpha ln(1 + (e - 1) t) (Lan & DeMets 1983): about even, the first look a little dearer."""
+    """alpha ln(1 + (e - 1) t) (Lan & DeMets 1983): the first look gets about twice what the last one gets."""
     return alpha * math.log1p((math.e - 1) * share)
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.gate [GATES]
 
-Rows marked with a theory are shares of 10,000 gates beside the power of the normal approximation of the paired (McNemar)
-test. low and high are 95 % intervals (Wilson), not the least and the most. Writes results/gate.json.
+Powers stand beside their distance from theory, the normal approximation of the paired (McNemar) test. low and high
+are 95 % intervals (Wilson), not the least and the most. Writes results/gate.json.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ def main(gates: int) -> None:
 
 def _power(point: Point, *, bar: str | None) -> list[Row]:
     where = f"+{100 * point.scenario.effect:g} points, {_where(point.scenario)}"
-    off = 100 * (point.promoted.value - point.theory)
-    low, high = (100 * (edge - point.theory) for edge in (point.promoted.low, point.promoted.high))
-    gap = Row(f"power minus theory, {where}", off, low, high, "points", bar, point.promoted.n)
-    told(f"  {where}: {100 * point.promoted.value:.1f} %, theory {100 * point.theory:.1f} %")
-    away = Row(
-        f"distance of power from theory, {where}", abs(off), *sorted((abs(low), abs(high))), "points", bar, gap.n
-    )
-    return [_row(f"power, {where}", point.promoted, bar=None), away if bar else gap]
+    theory, found = 100 * point.theory, point.promoted
+    off, low, high = (100 * edge - theory for edge in (found.value, found.low, found.high))
+    told(f"  theory {theory:.1f} %")
+    least = 0.0 if low < 0 < high else min(abs(low), abs(high))
+    most = max(abs(low), abs(high))
+    away = Row(f"distance of power from theory, {where}", abs(off), least, most, "points", bar, found.n)
+    return [_row(f"power, {where}", found, bar=None), away]
 
 
 def _first_look(gates: int) -> Interval:

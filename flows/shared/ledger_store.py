@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from flows.shared.faults import UserFault
 
@@ -86,15 +86,19 @@ def open_engine(address: str) -> Engine:
     else:
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "begin", _wait_for_advisory_lock)
-    with engine.begin() as connection:
-        metadata.create_all(connection)
+    try:
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+    except OperationalError as error:
+        reason = str(error.orig).splitlines()[0]
+        raise UserFault(f"the ledger {url.render_as_string()} cannot be opened: {reason}") from None
     return engine
 
 
 def _checked(address: str) -> URL:
     try:
         url = make_url(address)
-        url.get_dialect()
+        url.get_dialect().import_dbapi()
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise UserFault(f"QANAT_LEDGER_URI: not a database that can be opened: {error}") from None
     if url.get_backend_name() not in {"sqlite", "postgresql"}:

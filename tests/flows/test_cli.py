@@ -121,6 +121,18 @@ def test_person_promotes_rolls_back_and_reads_the_history(
     assert capsys.readouterr().out.startswith("nothing to do")
 
 
+def test_flows_do_what_the_commands_do(project: Paths, prefect_api: str) -> None:
+    from flows.promote import promote_version, reconcile, rollback
+
+    desk, root = open_desk(project.root, project.root.name), str(project.root)
+    for weights in ("one", "two"):
+        number = register(desk, weights).number
+        assert promote_version(number, reason="better", by="ann", root=root).state == "DONE"
+    assert rollback(reason="wrong sums", by="bob", root=root).state == "DONE"
+    assert reconcile(root=root) == ["nothing to do: no promotion is half done, and the alias is as the ledger says"]
+    assert desk.ledger.champion() == "1"
+
+
 def test_operating_curve_is_printed_with_its_theory(
     project: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

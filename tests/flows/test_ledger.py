@@ -278,6 +278,7 @@ def test_ledger_that_is_begun_late_takes_the_champion_over(desk: Desk, tmp_path:
         ("mysql://x/y", "QANAT_LEDGER_URI: "),
         ("sqlite://", "would be forgotten"),
         ("nonsense", "not a database"),
+        ("sqlite:////proc/ledger.db", "cannot be opened: unable to open database file"),
     ],
 )
 def test_address_that_cannot_hold_a_ledger_is_refused(address: str, message: str) -> None:

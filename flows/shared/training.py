@@ -25,6 +25,10 @@ from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
 
+SHOWN = ("loss/", "reward/")
+"""Metrics that fit beside a progress bar; MLflow has them all."""
+
+
 def curated_specs(run: StageRun) -> tuple[ToolSpec, ...]:
     """The tools that were open at curation."""
     return read_records(run.paths.tool_specs, ToolSpec)
@@ -62,7 +66,8 @@ def reporter(run: StageRun, total: int, also: Callable[[int, Mapping[str, float]
         done = step - first[0] + 1
         seconds = (time.monotonic() - started) / done
         run.log_metrics({**metrics, "time/step_seconds": seconds}, step)
-        run.progress(step, total, f"{seconds:.1f} s/step", metrics)
+        shown = {name: value for name, value in metrics.items() if name.startswith(SHOWN)}
+        run.progress(step, total, f"{seconds:.1f} s/step", shown)
         if also is not None:
             also(step, metrics)
 

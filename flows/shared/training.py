@@ -24,7 +24,6 @@ from components.training.material import Encoder
 from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
-
 SHOWN = ("loss/", "reward/")
 """Metrics that fit beside a progress bar; MLflow has them all."""
 

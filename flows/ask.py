@@ -12,12 +12,14 @@ from components.rollout import rollout
 from components.schema.identity import stable_hash
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
 from components.schema.trajectory import Trajectory
+from components.tools.composite import offered
 from flows.shared.acting import open_actor
 from flows.shared.faults import UserFault
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
 from flows.shared.registry_settings import load_registry_settings
+from flows.shared.transcript import Price, summary_line, transcript
 
 TOOLS = ("search", "python")
 
@@ -31,9 +33,10 @@ class Answered:
     """What the champion did with a question."""
 
     version: Version
+    problem: Problem
     trajectory: Trajectory
-    units: float
-    """Cost in units of the price sheet."""
+    price: Price
+    """Cost to units of the price sheet."""
 
 
 def ask(paths: Paths, question: str) -> Answered:
@@ -46,8 +49,9 @@ def ask(paths: Paths, question: str) -> Answered:
     folder = registry.folder(version)
     verify_manifest(folder)
     with open_actor(paths, params, folder, policy_id=version.digest) as actor:
-        (trajectory,) = rollout(actor.policy, [problem_of(question)], actor.toolbox, seed=params.seed)
-        return Answered(version, trajectory, actor.prices.units(trajectory.outcome.cost))
+        problem = offered(problem_of(question), params.tools.composite)
+        (trajectory,) = rollout(actor.policy, [problem], actor.toolbox, seed=params.seed)
+        return Answered(version, problem, trajectory, actor.prices.units)
 
 
 def problem_of(question: str) -> Problem:
@@ -67,19 +71,11 @@ def problem_of(question: str) -> Problem:
 
 
 def describe(answered: Answered) -> list[str]:
-    """Lines for a person: every call with its result, the answer, the cost, the version."""
-    lines = []
-    for transition in answered.trajectory.transitions:
-        call = transition.action.call
-        if call is not None:
-            arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
-            lines.append(f"call    {call.name}({arguments})")
-        lines += [f"result  {line}" for result in transition.results for line in result.content.splitlines()]
+    """Lines for a person: every call with its cost and result, what is nested indented; answer, cost and version."""
     outcome, version = answered.trajectory.outcome, answered.version
-    cost = outcome.cost
     return [
-        *lines,
+        *transcript(answered.trajectory, answered.problem, answered.price),
         f"answer  {outcome.answer or f'(none: {outcome.stop_reason.value})'}",
-        f"cost    {answered.units:.2f} units ({cost.calls} calls, {cost.seconds:g} s, {cost.money:g} money)",
+        summary_line(outcome.cost, answered.price),
         f"model   version {version.number}, weights {version.digest[:12]}",
     ]

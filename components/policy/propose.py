@@ -63,7 +63,7 @@ class Proposer:
 
     def _allowed(self, state: State, probs: dict[str, float]) -> dict[str, float]:
         """Decisions open at the state: once the calls are used up, only the answer."""
-        return {ANSWER: 1.0} if len(state.calls) >= state.problem.budget.max_calls else probs
+        return {ANSWER: 1.0} if state.calls_left <= 0 else probs
 
     def _sample(self, root: GenerateRequest, decision: str, sample: int) -> GenerateRequest:
         """The first sample of a decision is greedy, the others are drawn."""

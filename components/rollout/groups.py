@@ -17,12 +17,14 @@ from components.policy.policy import Policy
 from components.reward.likelihood import likelihood
 from components.reward.parts import reward_parts, scored, total
 from components.reward.settings import RewardSettings
+from components.rollout.credit import credited
 from components.rollout.play import RolloutSettings, request_of, rollout
 from components.schema.cost import Cost
 from components.schema.group import Group
 from components.schema.identity import child_seed
 from components.schema.problem import Problem, Reference
 from components.schema.trajectory import ANSWER, Trajectory
+from components.tools.composite import GIVE_UP, SPLIT
 from components.tools.toolbox import Toolbox
 
 ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequence[float]]
@@ -67,7 +69,7 @@ def collect_groups(
         forces = [(ANSWER, *p.tool_names) for p in problems]
     else:
         way = replace(greedy, temperature=settings.temperature, stop_at_results=True)
-        preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
+        preferred = [max(_queried(p), key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
         forces = [(tool,) * settings.samples for tool in preferred]
     owners = [problem for problem, decisions in zip(problems, forces, strict=True) for _ in decisions]
     forced = [(decision,) for decisions in forces for decision in decisions]
@@ -77,6 +79,11 @@ def collect_groups(
         _group(policy, problem, q, [next(finished) for _ in decisions], toolbox)
         for problem, q, decisions in zip(problems, probs, forces, strict=True)
     )
+
+
+def _queried(problem: Problem) -> list[str]:
+    """Tools whose results tell at once what a call was worth."""
+    return [name for name in problem.tool_names if name not in (SPLIT, GIVE_UP)]
 
 
 _Scored = tuple[Trajectory, float, float]
@@ -96,7 +103,8 @@ def _score(
     finished = []
     for trajectory, mean in zip(trajectories, means, strict=True):
         parts = reward_parts(trajectory, units=units, mean_logprob=mean, settings=reward)
-        finished.append((scored(trajectory, parts, reward), total(parts, reward), likelihood(mean, "inv_ppl")))
+        whole = total(parts, reward)
+        finished.append((credited(scored(trajectory, parts, reward), whole), whole, likelihood(mean, "inv_ppl")))
     return finished
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from components.tools.composite import composite_specs
 from components.tools.prices import PriceSheet
 from components.tools.python_monty import PythonTool
 from components.tools.search_index import Passage, SearchTool, build_index
@@ -22,7 +23,10 @@ def open_toolbox(
     clock: Callable[[], float],
     engine: Engine | None = None,
 ) -> Toolbox:
-    """`search` (under `engine`, by default the deployment's) and `python`; close it when done."""
+    """`search` (under `engine`, by default the deployment's) and `python`; close it when done.
+
+    The composite's calls to itself that the settings list are shown beside them.
+    """
     tools: tuple[Tool, ...] = (
         _search(settings, passages, cut=cut, engine=engine or settings.engine),
         PythonTool(settings.python, cut=cut),
@@ -34,6 +38,7 @@ def open_toolbox(
         settings.max_workers,
         timeouts=settings.timeouts,
         cache_size=settings.cache_size,
+        composite=composite_specs(settings.composite.tools),
     )
 
 

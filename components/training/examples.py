@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from components.schema.message import Message
 from components.schema.trajectory import ANSWER, Action, Trajectory
+from components.tools.composite import COMPOSITE_NAMES
 
 Render = Callable[[Message], tuple[int, ...]]
 
@@ -40,9 +41,12 @@ class Teach:
     decisions: bool = True
     first_decision: bool = True
     """False leaves the root decision out."""
-    arguments: frozenset[str] = frozenset({"search", "python"})
+    arguments: frozenset[str] = frozenset({"search", "python"}) | COMPOSITE_NAMES
     """Tools whose arguments are learnt."""
     answers: bool = True
+    inner_answers_as_arguments: bool = False
+    """True: an answer that another turn reads (a nested call's, a sub-task's) is learnt as arguments are, by the
+    example's weight: it is a means, judged by what came of it, and not the reference."""
 
 
 EVERYTHING = Teach()
@@ -59,8 +63,11 @@ def example(
     render: Render,
     opening_length: Callable[[Action], int],
     teach: Teach = EVERYTHING,
+    nested: bool = False,
 ) -> Example:
     """The trajectory as one sequence. `opening_length` counts the tokens of a call's opening with the tool's name.
+
+    `nested`: the trajectory lies inside another; what is nested in this one is no part of its sequence.
 
     Raises:
         ValueError: an action has no tokens, or nothing in the sequence would be learnt.
@@ -70,9 +77,9 @@ def example(
         action = transition.action
         if action.message.token_ids is None:
             raise ValueError(f"trajectory {trajectory.trajectory_id}: turn {turn} has no tokens")
-        parts.add(
-            action, len(ids), opening_length, teach, decide=teach.decisions and (turn > 0 or teach.first_decision)
-        )
+        decide = teach.decisions and (turn > 0 or teach.first_decision)
+        inner = teach.inner_answers_as_arguments and (nested or bool(transition.results))
+        parts.add(action, len(ids), opening_length, teach, decide=decide, as_argument=inner)
         if turn + 1 < len(trajectory.transitions):
             ids += render(action.message)
             for result in transition.results:
@@ -91,15 +98,26 @@ class _Parts:
         self.firsts: list[int] = []
 
     def add(
-        self, action: Action, start: int, opening_length: Callable[[Action], int], teach: Teach, *, decide: bool
+        self,
+        action: Action,
+        start: int,
+        opening_length: Callable[[Action], int],
+        teach: Teach,
+        *,
+        decide: bool,
+        as_argument: bool,
     ) -> None:
-        """Mark the targets of one turn that begins at position `start`."""
+        """Mark the targets of one turn that begins at position `start`; none where nothing could be written."""
+        if not action.message.token_ids:
+            return
         written = [start + offset for offset, chosen in enumerate(action.written) if chosen]
         if action.decision == ANSWER:
             self.firsts.append(start)
             if decide:
                 self.stays.append(start)
-            if teach.answers:
+            if as_argument:
+                self.arguments += written
+            elif teach.answers:
                 self.answers += written
             return
         if decide:

@@ -1,11 +1,13 @@
 """From records to examples. Takes trajectories, problems and a policy's tokenizer; gives what a trainer learns from.
 
-Encodes people's turns once; policies' turns keep their tokens. It rolls nothing out and computes no loss.
+Encodes people's turns once; policies' turns keep their tokens. What is nested in a trajectory is learnt from like the
+rest of it, with its parent's return (`components.rollout.credit` says why): nothing nested is dropped. It rolls nothing
+out and computes no loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +16,7 @@ from components.policy.constrained import ArgumentGrammars
 from components.policy.encode import encode_answer, encode_trajectory, opening_length
 from components.schema.cost import NO_COST
 from components.schema.group import Group
+from components.schema.nested import nested_in
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Trajectory, Transition
@@ -36,21 +39,36 @@ class Encoder:
         self._chat, self._grammars, self._specs = chat, grammars, specs
 
     def example(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> Example:
-        """One trajectory on its problem."""
-        specs = self._specs(problem.tool_names)
+        """One trajectory on its problem, without what is nested in it."""
+        return self._example(trajectory, problem.prompt, problem.tool_names, teach)
+
+    def examples(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> tuple[Example, ...]:
+        """The trajectory and, after it, all that is nested in it, at every depth, where it has something to teach."""
+        names = problem.tool_names
+        inside = (
+            self._example(inner, question, names, teach, nested=True) for question, inner in _all_nested(trajectory)
+        )
+        return (self.example(trajectory, problem, teach), *(one for one in inside if one.ids))
+
+    def _example(
+        self, trajectory: Trajectory, prompt: str, tool_names: Sequence[str], teach: Teach, *, nested: bool = False
+    ) -> Example:
+        specs = self._specs(tool_names)
         return example(
-            self._chat.prompt_ids(problem.prompt, specs),
+            self._chat.prompt_ids(prompt, specs),
             encode_trajectory(self._chat, self._grammars, trajectory, specs),
             render=self._chat.message_ids,
             opening_length=partial(opening_length, self._chat),
             teach=teach,
+            nested=nested,
         )
 
     def pool(
         self, trajectories: Sequence[Trajectory], problems: Mapping[str, Problem], teach: Teach = EVERYTHING
     ) -> tuple[Example, ...]:
-        """All trajectories whose problem is known."""
-        return tuple(self.example(t, problems[t.problem_id], teach) for t in trajectories if t.problem_id in problems)
+        """All trajectories whose problem is known, with what is nested in them."""
+        known = [t for t in trajectories if t.problem_id in problems]
+        return tuple(one for t in known for one in self.examples(t, problems[t.problem_id], teach))
 
     def reference(self, trajectory: Trajectory, problem: Problem) -> Example:
         """The trajectory with the reference as its answer, of which only the answer is learnt."""
@@ -58,6 +76,13 @@ class Encoder:
         before = trajectory.transitions if trajectory.transitions[-1].results else trajectory.transitions[:-1]
         told = replace(trajectory, transitions=(*before, Transition(action=action, results=(), cost=NO_COST)))
         return self.example(told, problem, Teach(decisions=False, arguments=frozenset(), answers=True))
+
+
+def _all_nested(trajectory: Trajectory) -> Iterator[tuple[str, Trajectory]]:
+    """Question and trajectory of everything nested in it, at every depth."""
+    for question, inner in nested_in(trajectory):
+        yield question, inner
+        yield from _all_nested(inner)
 
 
 def material(
@@ -75,15 +100,17 @@ def material(
 
 
 def _arguments(group: Group, encoder: Encoder) -> list[Example]:
-    """Siblings whose reward differs from the others', weighted by their leave-one-out advantage.
+    """Siblings whose reward differs from the others', with what is nested in them, weighted by their leave-one-out
+    advantage.
 
     A sibling that was cut off before it wrote an argument has nothing to learn from and is left out.
     """
-    teach = Teach(decisions=False, answers=False)
+    teach = Teach(decisions=False, answers=False, inner_answers_as_arguments=True)
     examples = [
-        replace(encoder.example(trajectory, group.problem, teach), weight=advantage)
+        replace(one, weight=advantage)
         for trajectory, advantage in zip(group.trajectories, advantages(group), strict=True)
         if abs(advantage) >= LEAST_ADVANTAGE
+        for one in encoder.examples(trajectory, group.problem, teach)
     ]
     return [one for one in examples if one.arguments]
 

@@ -17,6 +17,7 @@ from components.policy.policy import Policy
 from components.records.atomic import write_lines
 from components.records.problems import read_problems
 from components.schema.problem import Problem
+from components.tools.composite import COMPOSITE_SPECS
 from components.tools.spec import KNOWN_SPECS, ToolSpec, by_name
 from components.training.imitate import Report
 from components.training.material import Encoder
@@ -26,7 +27,7 @@ from flows.shared.stage import StageRun
 
 def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
     """The specs of the named tools, in that order."""
-    known = by_name(KNOWN_SPECS)
+    known = by_name((*KNOWN_SPECS, *COMPOSITE_SPECS))
     return tuple(known[name] for name in names)
 
 

@@ -23,6 +23,7 @@ from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import write_problems
 from components.records.quarantine import write_quarantine
+from components.tools.composite import offered
 from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.search_index import Passage
@@ -44,7 +45,7 @@ def main() -> None:
         with _toolbox(run, policy) as toolbox:
             data = curate(
                 read_annotations(run.paths.annotations, tools=KNOWN_SPECS),
-                select_problems(pool, settings),
+                [offered(problem, run.params.tools.composite) for problem in select_problems(pool, settings)],
                 pool={problem.prompt: problem.split for problem in pool},
                 settings=settings,
                 ask=_told(run, ask_of(policy)),

@@ -15,6 +15,7 @@ from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
 from components.reward.checkers import check
+from components.rollout import rollout
 from components.schema.identity import child_seed, stable_hash
 from components.search.rows import Provenance, content_hash
 from components.search.selfplay import Block, join_blocks, pick_problems, selfplay
@@ -61,11 +62,12 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
 
 
 def _verbs(actor: Actor, settings: SelfplaySettings) -> Verbs:
+    delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
     return Verbs(
         propose=make_propose(actor.policy, actor.toolbox.specs(), settings),
         value=uninformed,
         judge=check,
-        step_many=partial(step_many, toolbox=actor.toolbox),
+        step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
         units=actor.prices.units,
     )
 

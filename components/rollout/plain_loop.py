@@ -13,12 +13,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from components.environment.step import Reply, after, finish, need_of, start
+from components.policy.chat import Chat
 from components.policy.direct import first_sentence
+from components.policy.encode import encode_answer
 from components.policy.generate import Talk
 from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
-from components.rollout.plain_prompts import ANSWER_WORD, act_prompt, combine_prompt, plan_prompt, read_line, read_steps
+from components.rollout.plain_prompts import (
+    ACT_SHOTS,
+    ANSWER_WORD,
+    COMBINE_SHOTS,
+    PLAN_SHOTS,
+    Shots,
+    act_prompt,
+    combine_prompt,
+    plan_prompt,
+    read_line,
+    read_steps,
+)
 from components.schema.cost import Cost
 from components.schema.identity import child_seed
 from components.schema.message import Message, ToolCall
@@ -59,8 +72,9 @@ class _Desk:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A prompt, with the words that the reply must begin with."""
+    """A prompt after worked examples, with the words that the reply must begin with."""
 
+    shots: Shots
     prompt: str
     opening: str
     max_tokens: int
@@ -84,7 +98,7 @@ def plain_loop(
 def _talk(policy: Policy, desk: _Desk, toolbox: Toolbox, loop: PlainLoop, seed: int) -> Talk[Trajectory]:
     while not desk.state.done:
         asked = _ask(desk, loop)
-        context = policy.chat.prompt_ids(asked.prompt, ()) + policy.chat.encode(asked.opening)
+        context = _context(policy.chat, asked)
         written: Action = yield GenerateRequest(
             context, (), max_answer_tokens=asked.max_tokens, max_context_tokens=loop.context_tokens
         )
@@ -105,10 +119,18 @@ def _ask(desk: _Desk, loop: PlainLoop) -> _Asked:
         plan = state.stack[-1]
         used_up = len(desk.found) >= loop.calls_per_step or state.calls_left <= 0
         prompt = act_prompt(plan.tasks[len(plan.results)], known=desk.known, found=desk.found)
-        return _Asked(prompt, ANSWER_WORD if used_up else "", loop.line_tokens)
+        return _Asked(ACT_SHOTS, prompt, ANSWER_WORD if used_up else "", loop.line_tokens)
     if not state.calls:
-        return _Asked(plan_prompt(question), "1.", loop.plan_tokens)
-    return _Asked(combine_prompt(question, known=desk.known), "", loop.line_tokens)
+        return _Asked(PLAN_SHOTS, plan_prompt(question), "1.", loop.plan_tokens)
+    return _Asked(COMBINE_SHOTS, combine_prompt(question, known=desk.known), "", loop.line_tokens)
+
+
+def _context(chat: Chat, asked: _Asked) -> tuple[int, ...]:
+    """The examples as turns of the conversation, then the prompt and the opening of the reply."""
+    ids: tuple[int, ...] = ()
+    for question, answer in asked.shots:
+        ids += chat.prompt_ids(question, ()) + chat.message_ids(encode_answer(chat, answer).message)
+    return ids + chat.prompt_ids(asked.prompt, ()) + chat.encode(asked.opening)
 
 
 def _meant(written: Action, asked: _Asked, state: State, loop: PlainLoop) -> Action:

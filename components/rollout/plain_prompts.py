@@ -1,7 +1,8 @@
 """The prompts of the untrained loop, and what a plain text means as an action.
 
-Takes tasks, notes and texts; gives prompts, steps of a plan and `Said`. The words are SEARCH, PYTHON, ANSWER and GIVE
-UP, one a line, with worked examples: what a small instructed model follows best without training. Knows no model.
+Takes tasks, notes and texts; gives prompts with worked examples, steps of a plan and `Said`. The words are SEARCH,
+PYTHON, ANSWER and GIVE UP, one a line. The examples are turns of the conversation: told in one text with the question,
+a small instructed model copied them instead of following them. Knows no model.
 """
 
 from __future__ import annotations
@@ -13,41 +14,48 @@ from dataclasses import dataclass
 from components.schema.message import ToolCall
 from components.tools.composite import GIVE_UP
 
-PLAN = """Break the question into short steps, one a line. Use few steps.
+Shots = tuple[tuple[str, str], ...]
+"""Worked examples: what is asked, and what a good model says."""
 
-Question: How many people live in the country whose capital is Rome?
-1. Find the country whose capital is Rome.
-2. Find the population of that country.
-
-Question: What is 12 percent of the area of France?
-1. Find the area of France.
-2. Compute 12 percent of that area.
-
-Question: Who wrote Hamlet?
-1. Say who wrote Hamlet.
-
-Question: {question}"""
-ACT = """Do the task with one line:
-SEARCH words: look words up in a book about countries.
-PYTHON expression: compute.
-ANSWER text: the task is done.
-GIVE UP reason: the task cannot be done.
-
-Task: Find the population of Italy.
-SEARCH Italy population
-
-Task: Find the capital of Peru.
-Found: [Peru: Government] Capital name: Lima; geographic coordinates: 12 03 S
-ANSWER Lima
-
-Task: Compute 12 percent of the area.
-Known: Find the area of France. 643,801 sq km
-PYTHON 643801 * 0.12
-
-{situation}"""
-COMBINE = """Answer the question in one short sentence.
-{known}
-Question: {question}"""
+PLAN = "Break the question into short steps.\nQuestion: "
+PLAN_SHOTS: Shots = (
+    (f"{PLAN}What is the capital of Peru?", "1. Find the capital of Peru."),
+    (
+        f"{PLAN}How many people live in the country whose capital is Rome?",
+        "1. Find the country whose capital is Rome.\n2. Find the population of that country.",
+    ),
+    (f"{PLAN}What is 17 * 23?", "1. Compute 17 * 23."),
+    (
+        f"{PLAN}By what factor is Spain larger than Cuba?",
+        "1. Find the area of Spain.\n2. Find the area of Cuba.\n3. Compute area of Spain / area of Cuba.",
+    ),
+    (f"{PLAN}What is the opposite of big?", "1. Say the opposite of big."),
+)
+ACT_SHOTS: Shots = (
+    ("Task: Find the capital of Peru.", "SEARCH Peru capital"),
+    (
+        "Task: Find the capital of Peru.\nFound: [Peru: Government] Capital name: Lima; coordinates: 12 03 S",
+        "ANSWER Lima",
+    ),
+    ("Task: Compute 17 * 23.", "PYTHON 17 * 23"),
+    ("Task: Compute 17 * 23.\nFound: 391", "ANSWER 391"),
+    (
+        "Known: Find the country whose capital is Rome. Italy\nTask: Find the population of that country.",
+        "SEARCH Italy population",
+    ),
+    (
+        "Known: Find the area of Spain. 505370\nKnown: Find the area of Cuba. 110860\n"
+        "Task: Compute area of Spain / area of Cuba.",
+        "PYTHON 505370 / 110860",
+    ),
+    ("Task: Say the opposite of big.", "ANSWER small"),
+    ("Task: Find the king of Mars.\nFound: No results.", "GIVE UP nothing was found"),
+)
+COMBINE_SHOTS: Shots = (
+    ("Known: Find the capital of Peru. Lima\nQuestion: What is the capital of Peru?", "The capital of Peru is Lima."),
+    ("Known: Compute 17 * 23. 391\nQuestion: What is 17 * 23?", "17 * 23 = 391"),
+    ("Question: What is the opposite of big?", "The opposite of big is small."),
+)
 ANSWER_WORD = "ANSWER"
 _TOOLS = {"SEARCH": ("search", "query"), "PYTHON": ("python", "code"), "GIVE UP": (GIVE_UP, "reason")}
 _STEP = re.compile(r"^\s*(?:\d+[.)]|[-*])\s*(.*)$")
@@ -64,18 +72,17 @@ class Said:
 
 def plan_prompt(question: str) -> str:
     """Asks for steps; the reply goes on after `1.`."""
-    return PLAN.format(question=question)
+    return f"{PLAN}{question}"
 
 
 def act_prompt(task: str, *, known: Sequence[str], found: Sequence[str]) -> str:
     """Asks for one line. `known`: results of earlier tasks; `found`: what was found for this one."""
-    lines = [f"Task: {task}", *(f"Known: {note}" for note in known), *(f"Found: {text}" for text in found)]
-    return ACT.format(situation="\n".join(lines))
+    return "\n".join([*(f"Known: {note}" for note in known), f"Task: {task}", *(f"Found: {text}" for text in found)])
 
 
 def combine_prompt(question: str, *, known: Sequence[str]) -> str:
     """Asks for the final answer."""
-    return COMBINE.format(question=question, known="".join(f"\nFound: {note}" for note in known))
+    return "\n".join([*(f"Known: {note}" for note in known), f"Question: {question}"])
 
 
 def read_steps(text: str, *, most: int) -> list[str]:

@@ -63,8 +63,8 @@ def test_a_plan_is_made_its_steps_are_done_and_the_notes_are_combined() -> None:
     assert decisions == ["split", "search", ANSWER, "python", ANSWER, ANSWER]
     assert (trajectory.outcome.answer, trajectory.outcome.success) == ("It is N'Djamena.", True)
     assert typist.prompts[2].count("Found: Capital name: N'Djamena") == 1
-    assert "Known: Find the capital of Chad. N'Djamena\n" in typist.prompts[3]
-    assert "Found: Compute 2+2. 4\nQuestion: What is the capital of Chad?" in typist.prompts[-1]
+    assert "Known: Find the capital of Chad. N'Djamena\nTask: Compute 2+2." in typist.prompts[3]
+    assert "Known: Compute 2+2. 4\nQuestion: What is the capital of Chad?" in typist.prompts[-1]
 
 
 def test_its_calls_are_charged_like_anybodys() -> None:

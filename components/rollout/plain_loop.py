@@ -21,9 +21,10 @@ from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.rollout.plain_prompts import (
-    ACT_SHOTS,
     ANSWER_WORD,
     COMBINE_SHOTS,
+    FIRST_SHOTS,
+    NEXT_SHOTS,
     PLAN_SHOTS,
     Shots,
     act_prompt,
@@ -119,7 +120,8 @@ def _ask(desk: _Desk, loop: PlainLoop) -> _Asked:
         plan = state.stack[-1]
         used_up = len(desk.found) >= loop.calls_per_step or state.calls_left <= 0
         prompt = act_prompt(plan.tasks[len(plan.results)], known=desk.known, found=desk.found)
-        return _Asked(ACT_SHOTS, prompt, ANSWER_WORD if used_up else "", loop.line_tokens)
+        shots = NEXT_SHOTS if desk.found else FIRST_SHOTS
+        return _Asked(shots, prompt, ANSWER_WORD if used_up else "", loop.line_tokens)
     if not state.calls:
         return _Asked(PLAN_SHOTS, plan_prompt(question), "1.", loop.plan_tokens)
     return _Asked(COMBINE_SHOTS, combine_prompt(question, known=desk.known), "", loop.line_tokens)

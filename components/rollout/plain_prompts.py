@@ -19,6 +19,7 @@ Shots = tuple[tuple[str, str], ...]
 
 PLAN = "Break the question into short steps.\nQuestion: "
 PLAN_SHOTS: Shots = (
+    (f"{PLAN}What is the opposite of big?", "1. Say the opposite of big."),
     (f"{PLAN}What is the capital of Peru?", "1. Find the capital of Peru."),
     (
         f"{PLAN}How many people live in the country whose capital is Rome?",
@@ -29,32 +30,37 @@ PLAN_SHOTS: Shots = (
         f"{PLAN}By what factor is Spain larger than Cuba?",
         "1. Find the area of Spain.\n2. Find the area of Cuba.\n3. Compute area of Spain / area of Cuba.",
     ),
-    (f"{PLAN}What is the opposite of big?", "1. Say the opposite of big."),
 )
-ACT_SHOTS: Shots = (
+FIRST_SHOTS: Shots = (
+    ("Task: Say the opposite of big.", "ANSWER small"),
     ("Task: Find the capital of Peru.", "SEARCH Peru capital"),
-    (
-        "Task: Find the capital of Peru.\nFound: [Peru: Government] Capital name: Lima; coordinates: 12 03 S",
-        "ANSWER Lima",
-    ),
     ("Task: Compute 17 * 23.", "PYTHON 17 * 23"),
-    ("Task: Compute 17 * 23.\nFound: 391", "ANSWER 391"),
-    (
-        "Known: Find the country whose capital is Rome. Italy\nTask: Find the population of that country.",
-        "SEARCH Italy population",
-    ),
     (
         "Known: Find the area of Spain. 505370\nKnown: Find the area of Cuba. 110860\n"
         "Task: Compute area of Spain / area of Cuba.",
         "PYTHON 505370 / 110860",
     ),
-    ("Task: Say the opposite of big.", "ANSWER small"),
-    ("Task: Find the king of Mars.\nFound: No results.", "GIVE UP nothing was found"),
+    (
+        "Known: Find the country whose capital is Rome. Italy\nTask: Find the population of that country.",
+        "SEARCH Italy population",
+    ),
+    ("Task: Find the area of Kenya.", "SEARCH Kenya area"),
 )
+"""For a step for which nothing was called yet. Their order decides much: of five orders tried on SmolLM2-135M, this one
+gave the right word most often (7 of 11 tasks; the worst 3)."""
+NEXT_SHOTS: Shots = (
+    ("Task: Find the king of Mars.\nFound: No results.", "GIVE UP nothing was found"),
+    ("Task: Compute 17 * 23.\nFound: 391", "ANSWER 391"),
+    (
+        "Task: Find the capital of Peru.\nFound: [Peru: Government] Capital name: Lima; coordinates: 12 03 S",
+        "ANSWER Lima",
+    ),
+)
+"""For a step for which a tool has said something."""
 COMBINE_SHOTS: Shots = (
-    ("Known: Find the capital of Peru. Lima\nQuestion: What is the capital of Peru?", "The capital of Peru is Lima."),
-    ("Known: Compute 17 * 23. 391\nQuestion: What is 17 * 23?", "17 * 23 = 391"),
     ("Question: What is the opposite of big?", "The opposite of big is small."),
+    ("Known: Compute 17 * 23. 391\nQuestion: What is 17 * 23?", "17 * 23 = 391"),
+    ("Known: Find the capital of Peru. Lima\nQuestion: What is the capital of Peru?", "The capital of Peru is Lima."),
 )
 ANSWER_WORD = "ANSWER"
 _TOOLS = {"SEARCH": ("search", "query"), "PYTHON": ("python", "code"), "GIVE UP": (GIVE_UP, "reason")}

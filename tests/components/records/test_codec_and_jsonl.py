@@ -72,7 +72,7 @@ PROBLEM = Problem(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(trajectories)
 def test_any_trajectory_survives_json(trajectory: Trajectory) -> None:
     assert from_json(Trajectory, json.loads(json.dumps(to_json(trajectory), allow_nan=False))) == trajectory

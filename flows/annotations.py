@@ -13,17 +13,18 @@ from components.curation.seed_annotations import seed_problems, write_seed
 from components.curation.settings import CorpusSettings
 from components.records.annotations import read_annotations
 from components.records.quarantine import format_rejects
-from components.tools.spec import KNOWN_SPECS
 from flows.shared import graph
+from flows.shared.params import load_params
 from flows.shared.paths import Paths
+from flows.shared.tools import specs_of_tools
 
 SEED = 0
 """The seed set is the same whatever params.yaml says: it stands for work that people did once."""
 
 
-def check(file: Path) -> tuple[list[str], bool]:
+def check(paths: Paths, file: Path) -> tuple[list[str], bool]:
     """One line a bad row and a summary; and whether all rows are good."""
-    batch = read_annotations(file, tools=KNOWN_SPECS)
+    batch = read_annotations(file, tools=specs_of_tools(paths, load_params(paths)))
     summary = f"{len(batch.annotations)} good rows, {len(batch.rejects)} bad"
     return [*format_rejects(batch.rejects), summary], not batch.rejects
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -78,12 +78,17 @@ def _retrain(paths: Paths) -> None:
 
 
 @app.command()
-def ask(question: Annotated[str, typer.Argument(help="What you want to know.")]) -> None:
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    rerank: Annotated[
+        Literal["q"] | None, typer.Option(help="q: of several candidates, act on the one with the greatest Q(s, a).")
+    ] = None,
+) -> None:
     """Ask the promoted champion; shows its calls and what they cost."""
     from flows.ask import ask as answer
     from flows.ask import describe
 
-    for line in describe(answer(_project(), question)):
+    for line in describe(answer(_project(), question, rerank=rerank)):
         _say(line)
 
 
@@ -113,6 +118,23 @@ def promote() -> None:
 
 
 @app.command()
+def experiments(
+    name: Annotated[str, typer.Argument(help="Which claim to test; `list` shows them.")] = "list",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    profile: Annotated[str, typer.Option(help="demo, full or smoke.")] = "demo",
+) -> None:
+    """Test a claim: run its variants of the pipeline and write data/reports/experiments/NAME.json."""
+    from flows.experiments import listed, run_experiment
+
+    if name == "list":
+        for line in listed():
+            _say(line)
+        return
+    for line in run_experiment(_project(), name, seeds=range(seeds), profile=profile, say=_say):
+        _say(line)
+
+
+@app.command()
 def explain(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) -> None:
     """Say why a stage would run now: which dependency, parameter or output changed."""
     from flows.shared.summary import explanation
@@ -131,12 +153,29 @@ def status() -> None:
         _say(line)
 
 
+@app.command()
+def rescore(
+    files: Annotated[list[Path] | None, typer.Argument(help="Trajectories; by default all that stages left.")] = None,
+    money: Annotated[list[str] | None, typer.Option(help="TOOL=PRICE of a call; may be repeated.")] = None,
+    seconds: Annotated[list[str] | None, typer.Option(help="TOOL=SECONDS of a call; may be repeated.")] = None,
+    price: Annotated[float | None, typer.Option(help="lambda: reward lost per unit of cost.")] = None,
+    params: Annotated[Path | None, typer.Option(help="Another file like params.yaml: its prices and reward.")] = None,
+) -> None:
+    """Score stored trajectories again under other prices or weights, without a model."""
+    from flows.rescore import Wanted, describe, rescore_files
+
+    wanted = Wanted(tuple(money or ()), tuple(seconds or ()), price, params)
+    for written in rescore_files(_project(), files or [], wanted):
+        for line in describe(written):
+            _say(line)
+
+
 @annotation_app.command("check")
 def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, or a folder of them.")]) -> None:
     """Explain every bad row of an annotation file."""
     from flows.annotations import check
 
-    lines, good = check(file)
+    lines, good = check(_project(), file)
     for line in lines:
         _say(line)
     if not good:

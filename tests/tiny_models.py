@@ -74,18 +74,25 @@ def grammars() -> ArgumentGrammars:
 
 
 def tiny_llama(
-    seed: int = 0, *, layers: int = 2, vocabulary: int | None = None, spread: float = 0.05, positions: int = 1024
+    seed: int = 0,
+    *,
+    layers: int = 2,
+    vocabulary: int | None = None,
+    spread: float = 0.05,
+    positions: int = 1024,
+    shape: tuple[int, int, int] = (4, 2, 16),
 ) -> Any:
-    """A random Llama with grouped-query attention; the norms have gains too."""
+    """A random Llama with grouped-query attention; the norms have gains too. `shape`: heads, kv heads, their size."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary or len(tokenizer()),
-            hidden_size=64,
+            hidden_size=shape[0] * shape[2],
             intermediate_size=128,
             num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=shape[0],
+            num_key_value_heads=shape[1],
+            head_dim=shape[2],
             max_position_embeddings=positions,
             initializer_range=spread,
             tie_word_embeddings=False,

@@ -58,7 +58,8 @@ def replay(trajectory: Trajectory, problem: Problem) -> Trajectory:
         success=trajectory.outcome.success,
         forced=trajectory.forced,
     )
-    return replace(again, outcome=replace(again.outcome, reward_parts=trajectory.outcome.reward_parts))
+    parts, evidence = trajectory.outcome.reward_parts, trajectory.outcome.evidence
+    return replace(again, outcome=replace(again.outcome, reward_parts=parts, evidence=evidence))
 
 
 def _recorded(need: Need, recorded: Transition, turn: int) -> Reply:

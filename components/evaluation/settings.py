@@ -5,6 +5,8 @@ Takes values from `params.yaml` (sections `evaluate` and `gate`); gives frozen, 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -19,6 +21,8 @@ class EvaluateSettings(BaseModel):
     """Problems played together; after each batch the trajectories are saved, so a killed run continues."""
     max_problems: int | None = Field(default=None, ge=1)
     """Test problems played, spread evenly over the split; None plays all of them."""
+    judged_model: Literal["clone", "reinforced", "final"] = "final"
+    """The last model played; its forced branches say what each decision was worth. Experiments stop before `final`."""
     sample_trajectories: int = Field(default=20, ge=0, le=500)
     """Trajectories of the final policy shown in the HTML report."""
 

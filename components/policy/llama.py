@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.policy import kernels
 from components.policy.model_type import CausalLM
 
 Linear = Callable[[Tensor], Tensor]
@@ -128,17 +129,29 @@ def folded(weight: Tensor, gain: Tensor) -> Tensor:
     return (weight.detach().float() * gain.detach().float()).to(weight.dtype)
 
 
+def weight_of(linear: Any) -> Tensor:
+    """The weight that a linear amounts to: with LoRA adapters W + scale B A, joined in fp32; the module is not touched.
+
+    Source: Hu et al. 2021, equation 3.
+    """
+    weight: Tensor = linear.weight.detach()
+    for name, down in getattr(linear, "lora_A", {}).items():
+        delta = linear.lora_B[name].weight.detach().float() @ down.weight.detach().float()
+        weight = (weight.float() + linear.scaling[name] * delta).to(weight.dtype)
+    return weight
+
+
 def pack_layer(block: Any) -> LlamaLayer:
-    """One Hugging Face block with its projections fused and prepacked."""
+    """One Hugging Face block with its projections fused and prepacked; adapters are merged into what is packed."""
     attention, mlp = block.self_attn, block.mlp
-    qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
+    qkv = torch.cat([weight_of(linear) for linear in (attention.q_proj, attention.k_proj, attention.v_proj)])
     gain = block.post_attention_layernorm.weight
     return LlamaLayer(
         qkv=packed_linear(folded(qkv, block.input_layernorm.weight)),
-        output=packed_joining(attention.o_proj.weight, "add"),
-        gate=packed_linear(folded(mlp.gate_proj.weight, gain), silu=True),
-        up=packed_joining(folded(mlp.up_proj.weight, gain), "mul"),
-        down=packed_joining(mlp.down_proj.weight, "add"),
+        output=packed_joining(weight_of(attention.o_proj), "add"),
+        gate=packed_linear(folded(weight_of(mlp.gate_proj), gain), silu=True),
+        up=packed_joining(folded(weight_of(mlp.up_proj), gain), "mul"),
+        down=packed_joining(weight_of(mlp.down_proj), "add"),
     )
 
 
@@ -180,8 +193,16 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], dim=-1), sin)
 
 
+def turned_heads(read: Tensor, shape: LlamaShape, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q [N, heads, D], k and v [N, kv_heads, D] of [N, heads + 2 kv_heads, D]; q, k rotated by cos, sin [N, 1, D]."""
+    turned = rotate(read[:, : shape.heads + shape.kv_heads], cos, sin)
+    return turned[:, : shape.heads], turned[:, shape.heads :], read[:, shape.heads + shape.kv_heads :]
+
+
 def normalise(x: Tensor, eps: float) -> Tensor:
     """x / rms(x) over the last dimension, in two passes over memory (the library's norm takes six on a CPU)."""
+    if kernels.usable(x):
+        return kernels.norm(x, eps)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     scale: Tensor = length.square_().mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
     return x * scale
@@ -191,14 +212,13 @@ def layer_forward(
     x: Tensor,
     layer: LlamaLayer,
     shape: LlamaShape,
-    cos: Tensor,
-    sin: Tensor,
-    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+    attend: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """One block over flat tokens. x [N, hidden]; `attend` maps q [N, heads, D], k, v [N, kv, D] to [N, heads * D]."""
+    """One block over flat tokens. x [N, hidden]; `attend` turns and mixes [N, heads + 2 kv_heads, D] to [N, heads * D].
+
+    The heads come as queries, keys and values, before the rotary embedding.
+    """
     read = layer.qkv(normalise(x, shape.norm_eps)).unflatten(-1, (-1, shape.head_dim))
-    turned = rotate(read[:, : shape.heads + shape.kv_heads], cos, sin)
-    mixed = attend(turned[:, : shape.heads], turned[:, shape.heads :], read[:, shape.heads + shape.kv_heads :])
-    x = layer.output(mixed, x)
+    x = layer.output(attend(read), x)
     normed = normalise(x, shape.norm_eps)
     return layer.down(layer.up(normed, layer.gate(normed)), x)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from components.policy.policy import Policy
+from components.policy.backend import Backend
 from components.policy.turn import GenerateRequest
 from components.schema.identity import child_seed
 from components.schema.proposal import Proposal
@@ -29,7 +29,7 @@ class ProposeSettings(Protocol):
 class Proposer:
     """Proposes answers and calls at states, all states of a round in one batch."""
 
-    def __init__(self, policy: Policy, specs: Sequence[ToolSpec], settings: ProposeSettings) -> None:
+    def __init__(self, policy: Backend, specs: Sequence[ToolSpec], settings: ProposeSettings) -> None:
         self._policy, self._settings = policy, settings
         self._specs = {spec.name: spec for spec in specs}
 
@@ -81,6 +81,6 @@ class Proposer:
         )
 
 
-def make_propose(policy: Policy, specs: Sequence[ToolSpec], settings: ProposeSettings) -> Proposer:
+def make_propose(policy: Backend, specs: Sequence[ToolSpec], settings: ProposeSettings) -> Proposer:
     """The proposals of `policy` with the given tools."""
     return Proposer(policy, specs, settings)

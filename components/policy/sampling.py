@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.policy import kernels
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
@@ -32,6 +34,8 @@ def sample(logits: Tensor, *, temperatures: Tensor, uniform: Tensor) -> Sampled:
     times as long on CPUs, and a cumulative sum over the whole vocabulary about as long as all the rest here. A row that
     holds a NaN, or nothing but -inf, gives a NaN log-probability.
     """
+    if kernels.usable(logits):
+        return Sampled(*kernels.sample(logits, temperatures, uniform))
     best, tokens = logits.max(-1)
     shifted = logits.float() - best.float()[:, None]
     weights = shifted.exp()
@@ -65,7 +69,7 @@ def _draw(weights: Tensor, sums: Tensor, uniform: Tensor) -> Tensor:
     target = _below(uniform[:, None] * running[:, -1:], running[:, -1:])
     block = torch.searchsorted(running, target, right=True).clamp_(max=running.shape[1] - 1)
     before = running.gather(1, block) - sums.gather(1, block)
-    rows = torch.arange(len(weights))
+    rows = torch.arange(len(weights), device=weights.device)
     inner = _blocks(weights)[rows, block.squeeze(1)].cumsum(-1)
     place = torch.searchsorted(inner, _below((target - before).clamp_(min=0.0), inner[:, -1:]), right=True)
     token: Tensor = (block * _BLOCK + place).squeeze(1).clamp_(max=weights.shape[1] - 1)

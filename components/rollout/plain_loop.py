@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from components.environment.step import Reply, after, finish, need_of, start
+from components.policy.backend import Backend
 from components.policy.chat import Chat
 from components.policy.direct import first_sentence
 from components.policy.encode import encode_answer
 from components.policy.generate import Talk
-from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.rollout.plain_prompts import (
@@ -89,14 +89,14 @@ def with_stack(problem: Problem, loop: PlainLoop) -> Problem:
 
 
 def plain_loop(
-    policy: Policy, problems: Sequence[Problem], toolbox: Toolbox, *, seed: int, loop: PlainLoop = PlainLoop()
+    policy: Backend, problems: Sequence[Problem], toolbox: Toolbox, *, seed: int, loop: PlainLoop = PlainLoop()
 ) -> tuple[Trajectory, ...]:
     """One trajectory a problem, in order; greedy, so that the seed only names it."""
     desks = [_Desk(start(with_stack(problem, loop))) for problem in problems]
     return tuple(policy.converse([_talk(policy, desk, toolbox, loop, seed) for desk in desks]))
 
 
-def _talk(policy: Policy, desk: _Desk, toolbox: Toolbox, loop: PlainLoop, seed: int) -> Talk[Trajectory]:
+def _talk(policy: Backend, desk: _Desk, toolbox: Toolbox, loop: PlainLoop, seed: int) -> Talk[Trajectory]:
     while not desk.state.done:
         asked = _ask(desk, loop)
         context = _context(policy.chat, asked)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from components.environment.step import Reply, after, finish, need_of, reply_of, start
+from components.policy.backend import Backend
 from components.policy.generate import Talk
-from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.schema.identity import child_seed
@@ -51,7 +51,7 @@ class _Play:
 
 
 def rollout(
-    policy: Policy,
+    policy: Backend,
     problems: Sequence[Problem],
     toolbox: Toolbox,
     *,
@@ -85,7 +85,7 @@ def rollout(
     return tuple(policy.converse([told(play) for play in plays]))
 
 
-def _talk(policy: Policy, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
+def _talk(policy: Backend, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
     while not play.state.done:
         action: Action = yield _request(policy, play, toolbox)
         reply = yield from _reply(policy, play, action, toolbox)
@@ -96,7 +96,7 @@ def _talk(policy: Policy, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
     return _finish(play, policy.policy_id)
 
 
-def _reply(policy: Policy, play: _Play, action: Action, toolbox: Toolbox) -> Talk[Reply]:
+def _reply(policy: Backend, play: _Play, action: Action, toolbox: Toolbox) -> Talk[Reply]:
     need = need_of(play.state, action, toolbox.charge)
     if isinstance(need, Problem):
         nested = yield from _talk(policy, _nested(play, need), toolbox)
@@ -112,13 +112,13 @@ def _nested(play: _Play, problem: Problem) -> _Play:
     return _Play(start(problem), (), settings, child_seed(play.seed, "nested", len(play.transitions)))
 
 
-def _request(policy: Policy, play: _Play, toolbox: Toolbox) -> GenerateRequest:
+def _request(policy: Backend, play: _Play, toolbox: Toolbox) -> GenerateRequest:
     left = play.force[len(play.transitions) :]
     return request_of(policy, play.state, toolbox, play.settings, seed=play.seed, force=left)
 
 
 def request_of(
-    policy: Policy,
+    policy: Backend,
     state: State,
     toolbox: Toolbox,
     settings: RolloutSettings,

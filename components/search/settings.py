@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Family = Literal["fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle"]
+Family = Literal["fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle", "own"]
 
 
 class SelfplaySettings(BaseModel):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -118,10 +118,7 @@ class Toolbox:
         """Stops the threads and closes every tool that can be closed."""
         self._waiters.shutdown(wait=False)
         self._threads.shutdown(wait=False)
-        for tool in self._tools.values():
-            close = getattr(tool, "close", None)
-            if close is not None:
-                close()
+        close_all(self._tools.values())
 
     def _refuse(self, call: ToolCall) -> ToolResult | None:
         """The charged error of a call that cannot be run; None when it can."""
@@ -179,6 +176,14 @@ class Toolbox:
             self._cache[key] = result
             while len(self._cache) > self._cache_size:
                 self._cache.pop(next(iter(self._cache)))
+
+
+def close_all(tools: Iterable[Tool]) -> None:
+    """Closes every tool that can be closed."""
+    for tool in tools:
+        close = getattr(tool, "close", None)
+        if close is not None:
+            close()
 
 
 def _key(call: ToolCall, tool: Tool) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from components.schema.message import Message
 from components.schema.trajectory import ANSWER, Action, Trajectory
-from components.tools.composite import COMPOSITE_NAMES
 
 Render = Callable[[Message], tuple[int, ...]]
 
@@ -41,18 +40,22 @@ class Teach:
     decisions: bool = True
     first_decision: bool = True
     """False leaves the root decision out."""
-    arguments: frozenset[str] = frozenset({"search", "python"}) | COMPOSITE_NAMES
-    """Tools whose arguments are learnt."""
+    arguments: bool = True
+    """Whether the arguments of calls are learnt."""
+    silent: frozenset[str] = frozenset()
+    """Tools whose arguments are not learnt all the same."""
     answers: bool = True
     inner_answers_as_arguments: bool = False
     """True: an answer that another turn reads (a nested call's, a sub-task's) is learnt as arguments are, by the
     example's weight: it is a means, judged by what came of it, and not the reference."""
+    only_last: bool = False
+    """True leaves out every turn but the last one."""
 
 
 EVERYTHING = Teach()
-KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
+KEEP = Teach(first_decision=False, silent=frozenset({"search"}))
 """Replayed from demonstrations: not the choice at the root nor the queries, which are what reinforcement changes."""
-DIRECT = Teach(decisions=False, arguments=frozenset())
+DIRECT = Teach(decisions=False, arguments=False)
 """The base model's own answers: the direct branch, given that it is taken; whether to take it is not its business."""
 
 
@@ -77,10 +80,12 @@ def example(
         action = transition.action
         if action.message.token_ids is None:
             raise ValueError(f"trajectory {trajectory.trajectory_id}: turn {turn} has no tokens")
-        decide = teach.decisions and (turn > 0 or teach.first_decision)
-        inner = teach.inner_answers_as_arguments and (nested or bool(transition.results))
-        parts.add(action, len(ids), opening_length, teach, decide=decide, as_argument=inner)
-        if turn + 1 < len(trajectory.transitions):
+        last = turn + 1 == len(trajectory.transitions)
+        if last or not teach.only_last:
+            decide = teach.decisions and (turn > 0 or teach.first_decision)
+            inner = teach.inner_answers_as_arguments and (nested or bool(transition.results))
+            parts.add(action, len(ids), opening_length, teach, decide=decide, as_argument=inner)
+        if not last:
             ids += render(action.message)
             for result in transition.results:
                 ids += render(Message("tool", result.content))
@@ -122,7 +127,7 @@ class _Parts:
             return
         if decide:
             self.calls.append((start, start + opening_length(action)))
-        if action.decision in teach.arguments:
+        if teach.arguments and action.decision not in teach.silent:
             self.arguments += written
 
     def example(self, ids: tuple[int, ...]) -> Example:

@@ -59,6 +59,8 @@ class StageRun:
         self.work = paths.work(stage)
         """Folder for checkpoints; kept when the stage is killed, emptied when it is done."""
         self.run_id = run_id
+        self.lineage: dict[str, str] = {}
+        """What `note` was told."""
         self._registry = registry
         self._step = 0
 
@@ -84,6 +86,11 @@ class StageRun:
         at = self._step if step is None else step
         self._step = at + 1
         self._registry.log_metrics(self.run_id, metrics, at)
+
+    def note(self, name: str, value: str) -> None:
+        """Record what the outputs were made with, in `run_ref` and in MLflow."""
+        self.lineage[name] = value
+        self._registry.log_params(self.run_id, {name: value})
 
     def log_artifact(self, path: Path) -> None:
         """Keep a copy of a file or folder with the MLflow run."""
@@ -122,8 +129,9 @@ def _framed(stage: str, paths: Paths) -> Iterator[StageRun]:
         registry.log_dataset(run_id, name=name, digest=digest, context=f"{stage} input")
     status = "FAILED"
     try:
-        yield StageRun(stage, paths, params, registry, run_id)
-        _write_json(paths.run_ref(stage), _run_ref(stage, run_id, commit, params))
+        run = StageRun(stage, paths, params, registry, run_id)
+        yield run
+        _write_json(paths.run_ref(stage), {**_run_ref(stage, run_id, commit, params), **run.lineage})
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"

@@ -5,10 +5,13 @@ Takes data/models/reinforced, data/problems/train.jsonl and data/corpus; gives d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
 from components.environment.step import step_many
+from components.policy.heads import make_value, read_values
+from components.policy.policy import Policy
 from components.policy.propose import make_propose
 from components.records.atomic import write_json
 from components.records.jsonl import write_records
@@ -17,6 +20,7 @@ from components.records.problems import read_problems
 from components.reward.checkers import check
 from components.rollout import rollout
 from components.schema.identity import child_seed, stable_hash
+from components.schema.trajectory import State
 from components.search.rows import Provenance, content_hash
 from components.search.selfplay import Block, join_blocks, pick_problems, selfplay
 from components.search.settings import SelfplaySettings
@@ -49,7 +53,7 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
     blocks: list[Block] = []
     for block in selfplay(
         problems,
-        _verbs(actor, settings),
+        _verbs(run, actor, settings),
         settings,
         provenance=provenance,
         load_block=partial(load_block, run.work),
@@ -61,15 +65,24 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
     return join_blocks(blocks)
 
 
-def _verbs(actor: Actor, settings: SelfplaySettings) -> Verbs:
+def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
     delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
     return Verbs(
         propose=make_propose(actor.policy, actor.toolbox.specs(), settings),
-        value=uninformed,
+        value=_value(run, actor, settings),
         judge=check,
         step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
         units=actor.prices.units,
     )
+
+
+def _value(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Callable[[Sequence[State]], Sequence[float]]:
+    """The model's value heads, where it has some and runs here: a server shows no hidden states."""
+    policy = actor.policy
+    if not isinstance(policy, Policy):
+        return uninformed
+    heads = read_values(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
+    return make_value(policy, heads, actor.toolbox.specs, price=settings.price_lambda) if heads else uninformed
 
 
 def _write(run: StageRun, found: Block, settings: SelfplaySettings, provenance: Provenance) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from components.policy.sampling import sample
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.sampled_from([5, 128, 300, 1000]), st.sampled_from([1.0, 0.7, 2.0]))

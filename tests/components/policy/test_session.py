@@ -58,6 +58,7 @@ def _assign(pair: tuple[Session, Session], draw: random.Random) -> float:
 
 
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.usefixtures("loops")
 @torch.no_grad()
 def test_the_cached_session_agrees_with_recomputing_everything(seed: int) -> None:
     draw = random.Random(seed)

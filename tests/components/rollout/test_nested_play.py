@@ -13,13 +13,14 @@ from components.environment.replay import replay
 from components.policy.policy import Policy
 from components.reward.settings import RewardSettings
 from components.rollout import RolloutSettings, rollout
-from components.rollout.groups import GroupSettings, collect_groups
+from components.rollout.groups import Collector, GroupSettings
 from components.schema.cost import Cost
 from components.schema.group import Group
 from components.schema.nested import every_transition, map_transitions, nested_in
 from components.schema.problem import Nesting, Problem
 from components.schema.trajectory import StopReason, Trajectory, Transition
 from components.tools.prices import PriceSheet
+from components.training.actor_critic import arguments_with_advantages
 from components.training.advantage import advantages
 from components.training.examples import EVERYTHING, Example
 from components.training.material import LEAST_ADVANTAGE, material
@@ -109,17 +110,17 @@ def siblings() -> tuple[Group, ...]:
     settings = GroupSettings(
         ("fact",), ("fact",), batch=2, samples=4, max_tokens=24, temperature=1.0, price_warmup_steps=0
     )
-    return collect_groups(
+    collector = Collector(
         policy(),
-        problems,
         _toolbox(),  # type: ignore[arg-type]
-        score_reference=lambda items: [-0.1 * len(" ".join(shown)) for _, shown, _ in items],
-        units=PRICES.units,
-        reward=RewardSettings(),
-        settings=settings,
+        tuple(problems),
+        lambda items: [-0.1 * len(" ".join(shown)) for _, shown, _ in items],
+        PRICES,
+        RewardSettings(),
+        settings,
         seed=5,
-        judging=False,
     )
+    return collector.collect(problems, collector.reward, judging=False, seed=5)
 
 
 def test_the_siblings_of_a_nested_call_stop_at_its_result_not_inside_it() -> None:
@@ -187,6 +188,17 @@ def test_policy_gradients_reach_nested_turns_with_the_advantage_of_the_whole() -
         same = sum(other == advantage for other, _ in expected)
         assert same > 1 or _learnt(mine) == written
     assert not any(one.answers for one in learnt), "an inner answer is weighed, not imitated"
+
+
+def test_an_actor_with_exact_critics_learns_nested_turns_as_policy_gradients_do() -> None:
+    made = material(siblings(), (), encoder(), ReinforceSettings(form="actor_critic"))
+    learnt = [
+        example
+        for group, episodes in zip(siblings(), made.episodes, strict=True)
+        for example in arguments_with_advantages(episodes, group.rewards)
+    ]
+    assert learnt == list(made.arguments)
+    assert len(learnt) > sum(len(group.trajectories) for group in siblings()) // 2
 
 
 def test_without_nested_calls_examples_are_what_they_were() -> None:

@@ -14,16 +14,19 @@ from dataclasses import replace
 from components.schema.trajectory import Trajectory, Transition
 
 
-def credited(trajectory: Trajectory, parent_return: float) -> Trajectory:
-    """The trajectory with `parent_return` as the reward of the last turn of every trajectory nested in it."""
+def credited(trajectory: Trajectory, parent_return: float | None) -> Trajectory:
+    """The trajectory with `parent_return` as the reward of the last turn of every trajectory nested in it.
+
+    None takes such rewards away: the parent was not scored.
+    """
     return replace(trajectory, transitions=tuple(_credited(t, parent_return) for t in trajectory.transitions))
 
 
-def _credited(transition: Transition, parent_return: float) -> Transition:
+def _credited(transition: Transition, parent_return: float | None) -> Transition:
     return replace(transition, nested=tuple(_rewarded(inner, parent_return) for inner in transition.nested))
 
 
-def _rewarded(nested: Trajectory, parent_return: float) -> Trajectory:
+def _rewarded(nested: Trajectory, parent_return: float | None) -> Trajectory:
     inside = credited(nested, parent_return)
     if not inside.transitions:
         return inside

@@ -1,4 +1,4 @@
-"""The contract of a policy's backend: four verbs, whatever machine runs the model. Takes nothing; gives the type.
+"""The contract of a policy's backend: the verbs, whatever machine runs the model. Takes nothing; gives the type.
 
 `Policy` (torch, in process) and `VllmClient` (a vLLM server) keep it; tests/components/policy/test_backend_contract.py
 holds every backend to it. Who trains needs the weights and takes `Policy` itself.
@@ -29,6 +29,9 @@ class Backend(Protocol):
     policy_id: str
     """Name of the weights."""
     chat: Chat
+
+    def forget(self) -> None:
+        """Drop what was read before: it may round the last digits of what follows."""
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Action]:
         """One action a request, in order. Log-probabilities are those of temperature 1 before any grammar."""

@@ -6,7 +6,7 @@ other file. Trains nothing and writes no text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from torch.nn import functional as F
 
 from components.policy.policy import Policy
 from components.records.manifest import BadModelFolder, check_safetensors
-from components.schema.tool import ToolSpec
-from components.schema.trajectory import State
 
 VALUES, Q = "values.safetensors", "q.safetensors"
 """Files of the heads beside the model's weights."""
@@ -98,18 +96,6 @@ def score_actions(policy: Policy, head: QHead, actions: Sequence[tuple[int, ...]
         return []
     values: list[float] = head(policy.features(actions)).tolist()
     return values
-
-
-def make_value(
-    policy: Policy, heads: ValueHeads, specs_of: Callable[[Sequence[str]], tuple[ToolSpec, ...]], *, price: float
-) -> Callable[[Sequence[State]], list[float]]:
-    """V = p-hat - `price` * C-hat of states, kept in [0, 1]: what a search takes for the chance that they end well."""
-
-    def value(states: Sequence[State]) -> list[float]:
-        contexts = [policy.chat.context_ids(state, specs_of(state.problem.tool_names)) for state in states]
-        return [min(1.0, max(0.0, one.net(price))) for one in score_states(policy, heads, contexts)]
-
-    return value
 
 
 def write_values(folder: Path, heads: ValueHeads) -> None:

@@ -24,7 +24,7 @@ from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
 from components.policy.turn import GenerateRequest, ScoreRequest, check_scorable
 from components.policy.writing import Writer
-from components.schema.trajectory import Action
+from components.schema.trajectory import ANSWER, Action
 
 R = TypeVar("R")
 
@@ -40,7 +40,13 @@ class Policy:
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
         grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
-        writer = Writer(self.chat, grammars, self.new_session, prefill_tokens=settings.prefill_tokens)
+        writer = Writer(
+            self.chat,
+            grammars,
+            self.new_session,
+            prefill_tokens=settings.prefill_tokens,
+            kept_tokens=settings.kept_tokens,
+        )
         self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
 
     def _capacity(self) -> int:
@@ -54,9 +60,13 @@ class Policy:
             return CachedSession(self._weights, rows=rows, capacity=self.capacity)
         return RecomputingSession(self.model, rows=rows, capacity=self.capacity)
 
+    def forget(self) -> None:
+        """Drop what was read before, so that what follows does not depend on it even in its last digits."""
+        self._generating.forget()
+
     def refresh(self, layers: Iterable[int] | None = None) -> None:
         """Take over changed weights of `model`: those of `layers` and the final norm, or all when None."""
-        self._generating.forget()
+        self.forget()
         if self._weights is None:
             return
         for index in range(len(self._weights.layers)) if layers is None else layers:
@@ -79,7 +89,20 @@ class Policy:
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
         """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4)."""
         self.model.eval()
-        return self._generating.decide(requests)
+        return [turn.probs if turn.probs is not None else {ANSWER: 1.0} for turn in self._generating.read(requests)]
+
+    @torch.no_grad()
+    def hidden(self, requests: Sequence[GenerateRequest]) -> Tensor:
+        """Final hidden states [N, hidden] at the end of each request's context, as the output embedding reads them.
+
+        Zero where the context does not fit. Contexts are read in the rows that `generate` uses: none is read twice.
+        """
+        self.model.eval()
+        states = torch.zeros(len(requests), int(self.model.config.hidden_size))
+        for number, turn in enumerate(self._generating.read(requests)):
+            if turn.hidden is not None:
+                states[number] = turn.hidden.float().cpu()
+        return states if self._weights is None else states * self.model.model.norm.weight.float().cpu()
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:

@@ -26,6 +26,8 @@ class PolicySettings(BaseModel):
     an evaluation was a tenth faster and took 10 GB."""
     prefill_tokens: int = Field(default=6144, ge=64)
     """Most padded tokens in one forward; bounds peak memory."""
+    kept_tokens: int = Field(default=32768, ge=0)
+    """Most tokens of a search whose computation is kept beside the slots, at the same 23 kB a token."""
     threads: int = Field(default=2, ge=1)
     """Threads of the tensor library; part of what makes a run repeatable."""
 

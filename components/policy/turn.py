@@ -42,6 +42,8 @@ class GenerateRequest:
     max_answer_tokens: int = 32
     max_argument_tokens: int = 48
     max_context_tokens: int = 640
+    keep: bool = False
+    """Whether what is computed here is kept for contexts that go on from it, as those of a search do."""
     cancelled: threading.Event | None = None
     """Set by whoever does not want the turn any more: it ends CANCELLED at the next token."""
 

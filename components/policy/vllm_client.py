@@ -80,6 +80,9 @@ class VllmClient:
         self._vocabulary, self._capacity = vocabulary, capacity
         self._rules = Rules(self.chat, ArgumentGrammars(self.chat, vocabulary=vocabulary))
 
+    def forget(self) -> None:
+        """Nothing: what a server remembers is its own."""
+
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Action]:
         """One action a request, in order; `slots` side by side."""
         return self._all(requests, self._write)

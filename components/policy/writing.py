@@ -15,6 +15,7 @@ from torch import Tensor
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.decision import opening_logprobs, probabilities
+from components.policy.kept import KeptPrefixes
 from components.policy.prefix_tree import common_prefix
 from components.policy.rules import NOT_NUMBERS, Rules
 from components.policy.sampling import sample
@@ -30,12 +31,19 @@ class Writer:
     """Writes under one set of weights."""
 
     def __init__(
-        self, chat: Chat, grammars: ArgumentGrammars, new_session: Callable[[int], Session], *, prefill_tokens: int
+        self,
+        chat: Chat,
+        grammars: ArgumentGrammars,
+        new_session: Callable[[int], Session],
+        *,
+        prefill_tokens: int,
+        kept_tokens: int,
     ) -> None:
         """`new_session(rows)` opens empty rows under the current weights."""
         self._chat, self._rules, self._new_session = chat, Rules(chat, grammars), new_session
         self._prefill_tokens = prefill_tokens
         self._session: Session | None = None
+        self._kept_tokens, self._kept = kept_tokens, KeptPrefixes(kept_tokens)
         self._place_of: dict[tuple[int, ...], int] = {}
         self._context_at: dict[int, tuple[int, ...]] = {}
         """The context read last in each row, and the way back; what the row still holds is checked before use."""
@@ -43,6 +51,7 @@ class Writer:
     def forget(self) -> None:
         """Drop what the rows hold; required whenever the weights changed."""
         self._session = None
+        self._kept = KeptPrefixes(self._kept_tokens)
         self._place_of, self._context_at = {}, {}
 
     def place_of(self, context: tuple[int, ...]) -> int:
@@ -98,6 +107,7 @@ class Writer:
             for (place, turn, _, _), states in zip(batch, kept, strict=True):
                 turn.hidden = states[0]
                 self._remember(turn.request.context_ids, place)
+                self._keep(turn, session, turn.request.context_ids)
                 if turn.key() in undecided:
                     probs[turn.key()] = self._probabilities(session, place, turn.request.specs, states)
         return probs
@@ -109,8 +119,14 @@ class Writer:
         self._context_at[place] = context
         self._place_of[context] = place
 
+    def _keep(self, turn: Turn, session: Session, ids: Sequence[int]) -> None:
+        """What the turn's row computed for `ids`, with which it begins, is kept if the request wants it."""
+        if turn.request.keep:
+            self._kept.add(ids, lambda start, stop: session.copy_out(turn.place, start, stop))
+
     def _reuse(self, session: Session, turns: Sequence[Turn]) -> None:
-        """Each place holds as much of its turn's context as its own row or the row where it was read last holds.
+        """Each place holds as much of its turn's context as its own row, the row where it was read last, or what was
+        kept of other rows holds.
 
         The last token is read anew: its hidden state is needed.
         """
@@ -125,6 +141,15 @@ class Writer:
         session.assign([turn.place for turn in turns], sources)
         for turn, length in zip(turns, lengths, strict=True):
             session.rewind(turn.place, length)
+            if turn.request.keep:
+                self._put_back(session, turn)
+
+    def _put_back(self, session: Session, turn: Turn) -> None:
+        context, place = turn.request.context_ids[:-1], turn.place
+        length, computed = self._kept.longest(context, beyond=len(session.rows[place]))
+        if computed is not None:
+            session.rewind(place, 0)
+            session.copy_in(place, context[:length], computed)
 
     def _probabilities(
         self, session: Session, place: int, specs: Sequence[ToolSpec], states: Tensor
@@ -198,6 +223,8 @@ class Writer:
 
     def action(self, turn: Turn) -> Action:
         """What a turn that is over amounts to."""
+        if self._session is not None and turn.place >= 0:
+            self._keep(turn, self._session, self._session.rows[turn.place])
         return self._rules.action(turn)
 
 

@@ -16,7 +16,7 @@ from components.policy.propose import make_propose
 from components.reward.checkers import check
 from components.schema.identity import child_seed
 from components.schema.problem import Problem
-from components.schema.proposal import Proposal
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import ANSWER, Action, State, Trajectory, Transition
 from components.tools.toolbox import Toolbox
 
@@ -73,8 +73,9 @@ def rollout_by_q(
 
     while going := [number for number, state in enumerate(states) if not state.done]:
         present = [states[number] for number in going]
-        turn_seeds = [child_seed(seeds[number], len(transitions[number])) for number in going]
-        proposals = propose(present, seeds=turn_seeds)
+        proposals = propose(
+            [ProposalRequest(states[number], child_seed(seeds[number], len(transitions[number]))) for number in going]
+        )
         values = value_actions(present, proposals)
         actions = [_best(several, q) for several, q in zip(proposals, values, strict=True)]
         stepped = step_many(present, actions, toolbox, delegate=delegate)

@@ -139,6 +139,11 @@ class Paths:
         return self.selfplay / "summary.json"
 
     @property
+    def selfplay_pages(self) -> Path:
+        """One HTML page a searched tree."""
+        return self.selfplay / "trees"
+
+    @property
     def reports(self) -> Path:
         return self.data / "reports"
 

@@ -17,7 +17,6 @@ from components.policy.heads import (
     QHead,
     StateValue,
     ValueHeads,
-    make_value,
     read_q,
     read_values,
     score_actions,
@@ -25,7 +24,9 @@ from components.policy.heads import (
     write_q,
     write_values,
 )
+from components.policy.propose import make_propose
 from components.records.manifest import BadModelFolder, read_manifest, verify_manifest, write_manifest
+from components.search.settings import SelfplaySettings
 
 SEQUENCES = ((5, 6, 7, 8), (5, 6, 9), (11, 12))
 
@@ -65,11 +66,11 @@ def test_the_price_moves_a_value_without_the_heads() -> None:
     assert (value.net(0.0), value.net(0.3)) == pytest.approx((0.8, 0.2))
 
 
-def test_a_search_takes_the_value_for_a_chance() -> None:
+def test_a_search_reads_the_heads_at_the_end_of_each_context() -> None:
     policy, heads, state = tiny_policy(), _heads(), start(make_problem())
     (value,) = score_states(policy, heads, [policy.chat.context_ids(state, specs_of(state.problem.tool_names))])
-    free, priced, ruinous = (make_value(policy, heads, specs_of, price=p)([state])[0] for p in (0.0, 0.1, 99.0))
-    assert (free, priced, ruinous) == pytest.approx((value.solved, value.net(0.1), 0.0))
+    proposer = make_propose(policy, specs_of(state.problem.tool_names), SelfplaySettings())
+    assert proposer.values_by(policy, heads)([state]) == [pytest.approx((value.solved, value.cost), abs=1e-5)]
 
 
 def test_heads_come_back_as_they_were_written_and_the_manifest_lists_them(tmp_path: Path) -> None:

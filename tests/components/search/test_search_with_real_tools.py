@@ -18,13 +18,14 @@ from components.reward.checkers import check
 from components.schema.message import Message, ToolCall
 from components.schema.nested import every_transition
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
-from components.schema.proposal import Proposal
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import ANSWER, Action, State, StopReason, Trajectory
 from components.search.best import cheapest_correct
-from components.search.puct import search
+from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
 from components.search.settings import SelfplaySettings
-from components.search.verbs import Verbs, uninformed
+from components.search.verbs import Verbs
+from components.search.worth import uninformed
 from components.tools.grammar import render_call
 from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
@@ -100,9 +101,10 @@ def puzzle(state: State) -> list[tuple[Action, float]]:
     return [(answer(state.calls[-1][1].content or "nothing"), 1.0)]
 
 
-def propose(states: Sequence[State], *, seeds: Sequence[int]) -> list[list[Proposal]]:
+def propose(requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
     scripts = {"two_hop": two_hop, "puzzle": puzzle}
-    return [[Proposal(*pair, context_tokens=20) for pair in scripts[state.problem.family](state)] for state in states]
+    asked = [(request.state, scripts[request.state.problem.family]) for request in requests]
+    return [[Proposal(*pair, context_tokens=20) for pair in script(state)] for state, script in asked]
 
 
 def test_search_solves_what_greedy_does_not_and_its_paths_replay(toolbox: Toolbox) -> None:
@@ -124,7 +126,12 @@ def test_failing_tools_and_broken_turns_are_nodes_like_any_other(toolbox: Toolbo
     verbs = Verbs(propose, uninformed, check, partial(step_many, toolbox=toolbox), prices.units)
     trees = search(problems, verbs, SelfplaySettings(simulations=30))
     made_by = Provenance("m", "d")
-    rows = [row for t in trees for row in tree_rows(t, greedy_success=False, provenance=made_by, units=prices.units)]
+    chosen = SelfplaySettings()
+    rows = [
+        row
+        for tree in trees
+        for row in tree_rows(tree, greedy_success=False, provenance=made_by, units=prices.units, settings=chosen)
+    ]
     assert {row.tool_error for row in rows if row.arguments and "1/0" in row.arguments} == {True}
     broken = [row for row in rows if row.decision == "nothing" or row.text == "It is"]
     assert broken
@@ -162,8 +169,8 @@ def test_subtasks_and_nested_calls_are_turns_of_the_search_like_any_other(toolbo
     )
     nested = ScriptedPolicy([render_call(ToolCall("search", {"query": "capital N'Djamena"})), "Chad"])
 
-    def propose_nested(states: Sequence[State], *, seeds: Sequence[int]) -> list[list[Proposal]]:
-        return [[Proposal(*pair, context_tokens=20) for pair in nested_hop(state)] for state in states]
+    def propose_nested(requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
+        return [[Proposal(*pair, context_tokens=20) for pair in nested_hop(one.state)] for one in requests]
 
     def delegate(problems: Sequence[Problem]) -> list[Trajectory]:
         return [play(inner, nested, toolbox) for inner in problems]

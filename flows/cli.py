@@ -16,6 +16,7 @@ import typer
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
+from flows import cli_promotion
 from flows.shared import environ
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths, project
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
 app.add_typer(annotation_app, name="annotations")
+cli_promotion.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,20 +103,6 @@ def ui(
     from flows.ui import serve
 
     serve(_project(), mlflow_port=mlflow_port, prefect_port=prefect_port, say=_say)
-
-
-@app.command()
-def promote() -> None:
-    """Register, gate and promote what is on disk, without retraining."""
-    from flows.shared import prefect_server
-    from flows.shared.process import alone
-
-    paths = _project()
-    with alone(paths.serving) as groups, prefect_server.api(paths, groups):
-        from flows.promote import promote as decide
-
-        decide(str(paths.root))
-    _summary(paths)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.schema.arguments import check_arguments
@@ -102,7 +102,7 @@ class Toolbox:
         with self._lock:
             known = self._cache.get(key)
             if known is not None:
-                return _done(known)
+                return _done(replace(known, cached=True))
             if key not in self._flying:
                 self._flying[key] = self._waiters.submit(self._fly, key, tool, call.arguments)
             return self._flying[key]
@@ -160,7 +160,15 @@ class Toolbox:
                 raise  # the tool itself raised: a bug, for tools must give an output
             self._renew_threads()
             return self._error(name, f"TimeoutError: {name} gave no answer within {seconds:g} s.")
-        result = ToolResult(output.content, output.is_error, self._prices.charge(name), output.source_ids, wall)
+        result = ToolResult(
+            output.content,
+            output.is_error,
+            self._prices.charge(name),
+            output.source_ids,
+            wall,
+            refused=output.refused,
+            tool_version=job.tool.version,
+        )
         if output.cacheable:
             self._remember(key, result)
         return result

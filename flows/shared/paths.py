@@ -225,6 +225,10 @@ class Paths:
         return self.store / "mlflow.db"
 
     @property
+    def ledger_db(self) -> Path:
+        return self.store / "ledger.db"
+
+    @property
     def mlflow_artifacts(self) -> Path:
         return self.store / "mlruns"
 

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
@@ -33,6 +33,9 @@ from flows.shared.params import Params, load_params
 from flows.shared.paths import Paths, project
 from flows.shared.registry import Registry
 from flows.shared.registry_settings import load_registry_settings
+
+if TYPE_CHECKING:
+    from components.evaluation.spans import Span
 
 FLOW_RUN = "QANAT_FLOW_RUN_ID"
 """Variable by which a flow tells its stages the id of its Prefect run."""
@@ -95,6 +98,10 @@ class StageRun:
     def log_artifact(self, path: Path) -> None:
         """Keep a copy of a file or folder with the MLflow run."""
         self._registry.log_artifact(self.run_id, path)
+
+    def log_trace(self, root: Span) -> None:
+        """Keep a tree of spans with the MLflow run."""
+        self._registry.log_trace(self.run_id, root)
 
     def log_dataset(self, path: Path, context: str) -> None:
         """Record data that the stage read or wrote, under DVC's hash of it."""

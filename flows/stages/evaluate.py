@@ -15,7 +15,8 @@ from components.evaluation.collect import Act, collect, spread
 from components.evaluation.policies import Play, plan
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
-from components.evaluation.samples import choose_samples
+from components.evaluation.samples import choose, choose_samples
+from components.evaluation.spans import trajectory_span
 from components.evaluation.summary import flat_metrics, summarise
 from components.records.atomic import write_json
 from components.records.codec import to_json
@@ -78,6 +79,9 @@ def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequ
     write_html(paths.evaluation_html, report, samples, _reinforce_steps(run), sampled_policy=settings.judged_model)
     run.log_metrics(flat_metrics(report), step=0)
     run.log_artifact(paths.evaluation_html)
+    now = time.time_ns()
+    for problem, trajectory in choose(problems, played["final"], count=settings.traces):
+        run.log_trace(trajectory_span(problem, trajectory, policy="final", start_ns=now))
 
 
 def _reinforce_steps(run: StageRun) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from components.schema.identity import stable_hash
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import Trajectory
+from components.tools.composite import offered
 from components.tools.prices import PriceSheet
 from flows.shared.acting import equip, open_actor
 from flows.shared.faults import UserFault
@@ -27,6 +28,7 @@ from flows.shared.params import Params, load_params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
 from flows.shared.registry_settings import load_registry_settings
+from flows.shared.transcript import Price, summary_line, transcript
 
 
 class NoQ(UserFault):
@@ -42,9 +44,10 @@ class Answered:
     """What the champion did with a question."""
 
     version: Version
+    problem: Problem
     trajectory: Trajectory
-    units: float
-    """Cost in units of the price sheet."""
+    price: Price
+    """Cost to units of the price sheet."""
 
 
 def ask(paths: Paths, question: str, *, rerank: Literal["q"] | None = None) -> Answered:
@@ -57,26 +60,28 @@ def ask(paths: Paths, question: str, *, rerank: Literal["q"] | None = None) -> A
     folder = registry.folder(version)
     verify_manifest(folder)
     play = _play if rerank is None else _play_by_q
-    trajectory = play(paths, params, folder, question, policy_id=version.digest)
-    return Answered(version, trajectory, PriceSheet(params.prices).units(trajectory.outcome.cost))
+    problem, trajectory = play(paths, params, folder, question, policy_id=version.digest)
+    return Answered(version, problem, trajectory, PriceSheet(params.prices).units)
 
 
-def _play(paths: Paths, params: Params, folder: Path, question: str, *, policy_id: str) -> Trajectory:
+def _play(paths: Paths, params: Params, folder: Path, question: str, *, policy_id: str) -> tuple[Problem, Trajectory]:
     with open_actor(paths, params, folder, policy_id=policy_id) as actor:
-        problem = problem_of(question, actor.toolbox.specs())
+        problem = offered(problem_of(question, actor.toolbox.specs()), params.tools.composite)
         (trajectory,) = rollout(actor.policy, [problem], actor.toolbox, seed=params.seed)
-    return trajectory
+    return problem, trajectory
 
 
-def _play_by_q(paths: Paths, params: Params, folder: Path, question: str, *, policy_id: str) -> Trajectory:
+def _play_by_q(
+    paths: Paths, params: Params, folder: Path, question: str, *, policy_id: str
+) -> tuple[Problem, Trajectory]:
     """Q reads the model's hidden states, so the model runs in torch whatever `policy.backend` says."""
     policy = load_policy(folder, params.policy, policy_id=policy_id)
     head = q_head(policy, folder)
     with equip(policy, paths, params) as actor:
-        problem = problem_of(question, actor.toolbox.specs())
+        problem = offered(problem_of(question, actor.toolbox.specs()), params.tools.composite)
         values = values_by(policy, head, actor.toolbox)
         (trajectory,) = rollout_by_q(policy, values, [problem], actor.toolbox, seed=params.seed)
-    return trajectory
+    return problem, trajectory
 
 
 def q_head(policy: Policy, folder: Path) -> QHead:
@@ -111,19 +116,11 @@ def problem_of(question: str, specs: Sequence[ToolSpec]) -> Problem:
 
 
 def describe(answered: Answered) -> list[str]:
-    """Lines for a person: every call with its result, the answer, the cost, the version."""
-    lines = []
-    for transition in answered.trajectory.transitions:
-        call = transition.action.call
-        if call is not None:
-            arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
-            lines.append(f"call    {call.name}({arguments})")
-        lines += [f"result  {line}" for result in transition.results for line in result.content.splitlines()]
+    """Lines for a person: every call with its cost and result, what is nested indented; answer, cost and version."""
     outcome, version = answered.trajectory.outcome, answered.version
-    cost = outcome.cost
     return [
-        *lines,
+        *transcript(answered.trajectory, answered.problem, answered.price),
         f"answer  {outcome.answer or f'(none: {outcome.stop_reason.value})'}",
-        f"cost    {answered.units:.2f} units ({cost.calls} calls, {cost.seconds:g} s, {cost.money:g} money)",
+        summary_line(outcome.cost, answered.price),
         f"model   version {version.number}, weights {version.digest[:12]}",
     ]

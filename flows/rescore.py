@@ -107,8 +107,6 @@ def describe(written: Written) -> list[str]:
     header = f"{'':<12}{'before':>10}{'after':>10}{'changed':>9}{'unscored':>10}"
     lines = [f"{written.source}: {result.trajectories} trajectories", header, *map(_row, result.changes)]
     lines.append(f"{result.moved} trajectories changed rank within their {result.groups} groups")
-    if result.nested:
-        lines.append(f"{result.nested} calls hold nested calls and kept their recorded cost")
     return [*lines, f"-> {written.target}"]
 
 

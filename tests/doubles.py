@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.environment.step import finish, start, step
-from components.schema.identity import stable_hash
+from components.schema.cost import Cost
+from components.schema.identity import child_seed, stable_hash
 from components.schema.message import Message, ToolCall, ToolResult
-from components.schema.problem import Budget, CheckerSpec, Problem, Reference, Split
+from components.schema.problem import Budget, CheckerSpec, Nesting, Problem, Reference, Split
 from components.schema.trajectory import ANSWER, Action, State, StopReason, Trajectory
+from components.tools.composite import COMPOSITE_SPECS
 from components.tools.grammar import parse_turn, render_call
 from components.tools.prices import PriceSheet
 from components.tools.search_index import Passage
@@ -69,7 +71,7 @@ class FakeToolbox:
         self.calls: list[ToolCall] = []
 
     def specs(self, names: Sequence[str] | None = None) -> tuple[ToolSpec, ...]:
-        known = {spec.name: spec for spec in KNOWN_SPECS}
+        known = {spec.name: spec for spec in (*KNOWN_SPECS, *([] if names is None else COMPOSITE_SPECS))}
         return tuple(known[name] for name in (known if names is None else names))
 
     def call(self, call: ToolCall) -> ToolResult:
@@ -86,11 +88,18 @@ class FakeToolbox:
         future.set_result(self.call(call))
         return future
 
+    def charge(self, name: str) -> Cost:
+        return self._prices.charge(name)
+
     def close(self) -> None:
         """Nothing to close."""
 
 
-def text_action(text: str, *, specs: Sequence[ToolSpec] = KNOWN_SPECS, stop: StopReason | None = None) -> Action:
+NESTING = Nesting()
+ALL_SPECS = (*KNOWN_SPECS, *COMPOSITE_SPECS)
+
+
+def text_action(text: str, *, specs: Sequence[ToolSpec] = ALL_SPECS, stop: StopReason | None = None) -> Action:
     """The action of a policy that wrote `text`; its token ids are the text's bytes."""
     ids = tuple(text.encode("utf-8", "replace"))
     turn = parse_turn(text, specs)
@@ -123,13 +132,35 @@ class ScriptedPolicy:
         return text_action(self._texts[min(turn, len(self._texts) - 1)])
 
 
-def play(problem: Problem, policy: ScriptedPolicy, toolbox: ToolCaller, *, seed: int = 0) -> Trajectory:
+class RandomPolicy:
+    """Writes one of the given texts at every state, drawn by the state and a seed: the same state, the same text."""
+
+    policy_id = "random"
+
+    def __init__(self, texts: Sequence[str], *, seed: int) -> None:
+        self._texts, self._seed = tuple(texts), seed
+
+    def act(self, state: State) -> Action:
+        """The action at `state`; now and then one that was cut off, refused or cancelled."""
+        said = [message.content for message in state.messages]
+        drawn = child_seed(self._seed, state.problem.problem_id, *said)
+        stops = [StopReason.TRUNCATED, StopReason.REFUSED, StopReason.CANCELLED]
+        stop = stops[drawn // 40 % 3] if drawn // 7 % 12 == 0 else None
+        return text_action(self._texts[drawn % len(self._texts)], stop=stop)
+
+
+def play(problem: Problem, policy: ScriptedPolicy | RandomPolicy, toolbox: ToolCaller, *, seed: int = 0) -> Trajectory:
     """A whole trajectory of a scripted policy; success is whether the reference's answer occurs."""
+
+    def delegate(problems: Sequence[Problem]) -> list[Trajectory]:
+        return [play(inner, policy, toolbox, seed=seed) for inner in problems]
+
     state, transitions = start(problem), []
     while not state.done:
-        state, transition = step(state, policy.act(state), toolbox)
+        state, transition = step(state, policy.act(state), toolbox, delegate=delegate)
         transitions.append(transition)
-    success = problem.reference.answer in transitions[-1].action.message.content
+    answer = problem.reference.answer
+    success = answer in transitions[-1].action.message.content if answer else None
     return finish(state, transitions, policy_id=policy.policy_id, seed=seed, success=success)
 
 
@@ -143,6 +174,7 @@ def make_problem(
     split: Split = "train",
     max_calls: int = 3,
     tool_names: tuple[str, ...] = ("search", "python"),
+    nesting: Nesting = NESTING,
     checker: CheckerSpec | None = None,
 ) -> Problem:
     """A small problem; its identity is its content, as everywhere."""
@@ -153,7 +185,7 @@ def make_problem(
         tool_names=tool_names,
         reference=Reference(text=f"It is {answer}.", answer=answer),
         checker=judged_by,
-        budget=Budget(max_calls=max_calls),
+        budget=Budget(max_calls=max_calls, nesting=nesting),
         family=family,
         slices=slices or (family,),
         group=group,

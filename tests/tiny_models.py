@@ -36,12 +36,13 @@ from components.schema.message import Message, ToolCall, ToolResult
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import Action, Outcome, StopReason, Trajectory, Transition
+from components.tools.composite import COMPOSITE_SPECS, DELEGATE_SPEC
 from components.tools.grammar import render_call
-from components.tools.spec import KNOWN_SPECS, by_name, text_tool
+from components.tools.spec import KNOWN_SPECS, by_name
 from components.training.material import Encoder
 
-DELEGATE = text_tool("delegate", "task", "A tool whose name takes several tokens.")
-SPECS = by_name((*KNOWN_SPECS, DELEGATE))
+SPECS = by_name((*KNOWN_SPECS, DELEGATE_SPEC))
+"""Tools that the leaning model likes to call; the name of the last one takes several tokens."""
 
 
 @cache
@@ -158,7 +159,8 @@ def tiny_policy(model: Any = None, *, slots: int = 64, prefill_tokens: int = 614
 
 def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
     """Specs by name."""
-    return tuple(SPECS[name] for name in names)
+    known = {**SPECS, **by_name(COMPOSITE_SPECS)}
+    return tuple(known[name] for name in names)
 
 
 @cache

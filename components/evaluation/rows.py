@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from components.schema.cost import Cost
+from components.schema.nested import every_transition
 from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, StopReason, Trajectory, Transition
 
@@ -32,7 +33,7 @@ class EvalRow:
     cost: float
     """Cost of the trajectory in units of the price sheet."""
     attempts: int
-    """Turns that were or tried to be a tool call."""
+    """Turns that were or tried to be a tool call, nested ones included."""
     invalid: int
     """Attempts that were malformed, cut off, or answered by an error."""
     decision: str
@@ -62,7 +63,7 @@ def rows_of(
 
 
 def _row(policy: str, problem: Problem, trajectory: Trajectory, price: Price) -> EvalRow:
-    attempts = [transition for transition in trajectory.transitions if is_attempt(transition)]
+    attempts = [transition for transition in every_transition(trajectory) if is_attempt(transition)]
     outcome = trajectory.outcome
     return EvalRow(
         policy=policy,

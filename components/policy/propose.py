@@ -69,7 +69,7 @@ class Proposer:
         requests = [
             replace(
                 self._request(state, seed),
-                decision=ANSWER if _calls_used_up(state) else None,
+                decision=ANSWER if state.calls_left <= 0 else None,
                 temperature=heat,
                 answer_temperature=heat,
                 decision_temperature=heat,
@@ -114,17 +114,13 @@ class Proposer:
 
     def _allowed(self, state: State, probs: dict[str, float]) -> dict[str, float]:
         """Decisions open at the state: once the calls are used up, only the answer."""
-        return {ANSWER: 1.0} if _calls_used_up(state) else probs
+        return {ANSWER: 1.0} if state.calls_left <= 0 else probs
 
     def _sample(self, root: GenerateRequest, decision: str, sample: int) -> GenerateRequest:
         """The first sample of a decision is greedy, the others are drawn."""
         heat = 0.0 if sample == 0 else self._settings.temperature
         seed = child_seed(root.seed, decision, sample)
         return replace(root, decision=decision, temperature=heat, answer_temperature=heat, seed=seed)
-
-
-def _calls_used_up(state: State) -> bool:
-    return len(state.calls) >= state.problem.budget.max_calls
 
 
 def make_propose(policy: Backend, specs: Sequence[ToolSpec], settings: ProposeSettings) -> Proposer:

@@ -2,7 +2,8 @@
 
 Takes dataclasses whose fields are str, int, float, bool, Any, Literal, StrEnum, Optional, tuples, mappings with string
 keys and other such dataclasses. Gives dictionaries or records. An unknown, missing or mistyped field raises `BadField`.
-A field with a default may be absent, so that old files stay readable when a record gains a field.
+A field with a default may be absent, so that old files stay readable when a record gains a field; a field with the
+metadata `sparse` is not even written where it has its default. Records may hold records of their own kind.
 Does not read files: see `components.records.jsonl`.
 """
 
@@ -38,7 +39,7 @@ class BadField(ValueError):  # noqa: N818 - the name other houses catch
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """The record as a dictionary that `json.dumps` accepts, every field written."""
+    """The record as a dictionary that `json.dumps` accepts, every field written but sparse ones."""
     kind: Any = type(record)
     encoded: dict[str, Any] = _encoder(kind)(record)
     return encoded
@@ -91,13 +92,25 @@ def _encoder(kind: Any) -> Encode:
 
 
 def _record_encoder(cls: Any) -> Encode:
-    hints = get_type_hints(cls)
-    parts = tuple((field.name, _encoder(hints[field.name])) for field in dataclasses.fields(cls))
+    @cache  # made at the first use: a record may hold records of its own kind
+    def parts() -> tuple[tuple[str, Encode, Any], ...]:
+        hints = get_type_hints(cls)
+        return tuple((field.name, _encoder(hints[field.name]), _unwritten(field)) for field in dataclasses.fields(cls))
 
     def encode(record: Any) -> dict[str, Any]:
-        return {name: inner(getattr(record, name)) for name, inner in parts}
+        values = ((name, inner, getattr(record, name), unwritten) for name, inner, unwritten in parts())
+        return {
+            name: inner(value)
+            for name, inner, value, unwritten in values
+            if unwritten is dataclasses.MISSING or value != unwritten
+        }
 
     return encode
+
+
+def _unwritten(field: dataclasses.Field[Any]) -> Any:
+    """The value that is not written; MISSING for most fields, which are always written."""
+    return field.default if field.metadata.get("sparse") else dataclasses.MISSING
 
 
 def _tuple_encoder(arguments: tuple[Any, ...]) -> Encode:
@@ -148,9 +161,13 @@ def _decoder(kind: Any) -> Decode:
 
 
 def _record_decoder(cls: Any) -> Decode:
-    hints = get_type_hints(cls)
     fields = dataclasses.fields(cls)
-    decoders = {field.name: _decoder(hints[field.name]) for field in fields}
+
+    @cache  # made at the first use, as in `_record_encoder`
+    def inners() -> dict[str, Decode]:
+        hints = get_type_hints(cls)
+        return {field.name: _decoder(hints[field.name]) for field in fields}
+
     required = tuple(
         field.name
         for field in fields
@@ -164,6 +181,7 @@ def _record_decoder(cls: Any) -> Decode:
             if name not in value:
                 raise BadField(name, "is missing")
         arguments: dict[str, Any] = {}
+        decoders = inners()
         for name, item in value.items():
             inner = decoders.get(name)
             if inner is None:

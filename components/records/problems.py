@@ -59,7 +59,7 @@ def features() -> Features:
     """Columns and types of a problem row."""
     from datasets import Features, List, Value
 
-    text, number = Value("string"), Value("int64")
+    text, number, flag = Value("string"), Value("int64"), Value("bool")
     return Features(
         {
             "problem_id": text,
@@ -72,6 +72,7 @@ def features() -> Features:
                 "max_answer_tokens": number,
                 "max_argument_tokens": number,
                 "max_context_tokens": number,
+                "nesting": {"depth": number, "calls": number, "stack": number, "width": number, "dynamic": flag},
             },
             "family": text,
             "slices": List(text),
@@ -96,6 +97,9 @@ def _opened(row: Mapping[str, Any]) -> dict[str, Any]:
         holder = _inside(result, parents)
         if isinstance(holder, dict) and isinstance(holder.get(name), str):
             holder[name] = _parse(holder[name], ".".join((*parents, name)))
+    budget = result.get("budget")
+    if isinstance(budget, dict) and budget.get("nesting", ...) is None:
+        result["budget"] = {key: value for key, value in budget.items() if key != "nesting"}  # a data set's empty cell
     return result
 
 

@@ -1,8 +1,8 @@
 """Stored trajectories, scored again. Takes trajectories, a price sheet and weights; gives them with new costs and
 rewards, and what that changed. Asks no model: scorer's readings and annotators' verdicts are those of the record.
 
-Calls are charged anew by the name of their tool. A call that holds nested calls keeps its recorded cost: the record
-does not say which tools they were.
+Calls are charged anew by the name of their tool, those nested in other calls included, and what is nested is credited
+with the new total.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from components.reward.parts import reward_parts, scored
+from components.reward.credit import credited
+from components.reward.parts import reward_parts, scored, total
 from components.reward.settings import RewardSettings
 from components.schema.cost import NO_COST, Cost
-from components.schema.message import ToolResult
 from components.schema.trajectory import Trajectory, Transition
 from components.tools.prices import PriceSheet
 
@@ -25,11 +25,11 @@ def rescore(trajectory: Trajectory, *, prices: PriceSheet, settings: RewardSetti
     parts = reward_parts(priced, prices=prices, settings=settings)
     if trajectory.outcome.evidence is None:
         parts["likelihood"] = (trajectory.outcome.reward_parts or {}).get("likelihood")
-    return scored(priced, parts, settings)
+    return credited(scored(priced, parts, settings), total(parts, settings))
 
 
 def reprice(trajectory: Trajectory, prices: PriceSheet) -> Trajectory:
-    """The trajectory with every call charged as the price sheet says."""
+    """The trajectory with every call, at every depth, charged as the price sheet says."""
     transitions = tuple(_reprice(transition, prices) for transition in trajectory.transitions)
     spent = sum((transition.cost for transition in transitions), start=NO_COST)
     return replace(trajectory, transitions=transitions, outcome=replace(trajectory.outcome, cost=spent))
@@ -39,16 +39,11 @@ def _reprice(transition: Transition, prices: PriceSheet) -> Transition:
     call = transition.action.call
     if call is None or not transition.results:
         return transition
-    results = tuple(
-        result if is_nested(result) else replace(result, cost=prices.charge(call.name)) for result in transition.results
-    )
+    nested = tuple(reprice(inner, prices) for inner in transition.nested)
+    charged = sum((inner.outcome.cost for inner in nested), start=prices.charge(call.name))
+    results = tuple(replace(result, cost=charged) for result in transition.results)
     cost = sum((result.cost for result in results), start=_tokens(transition))
-    return replace(transition, results=results, cost=cost)
-
-
-def is_nested(result: ToolResult) -> bool:
-    """Whether the result's cost holds more than the one call."""
-    return result.cost.calls != 1
+    return replace(transition, results=results, cost=cost, nested=nested)
 
 
 def _tokens(transition: Transition) -> Cost:
@@ -86,8 +81,6 @@ class Rescored:
     """Problem and policy pairs with at least two trajectories that have a total before and after."""
     moved: int
     """Trajectories in such groups with another rank among them; equal rewards share a rank."""
-    nested: int
-    """Calls that kept their recorded cost."""
 
 
 def compare(before: Sequence[Trajectory], after: Sequence[Trajectory]) -> Rescored:
@@ -102,7 +95,6 @@ def compare(before: Sequence[Trajectory], after: Sequence[Trajectory]) -> Rescor
         changes=(_change("total", pairs, total_of), *parts),
         groups=len(groups),
         moved=sum(old != new for before_, after_ in ranks for old, new in zip(before_, after_, strict=True)),
-        nested=sum(is_nested(result) for one in after for t in one.transitions for result in t.results),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from components.environment.step import start
 from components.policy.backend import Backend
+from components.reward.credit import credited
 from components.reward.distractors import rivals_of
 from components.reward.evidence import ScoreReference, with_evidence
 from components.reward.likelihood import likelihood
@@ -25,6 +26,7 @@ from components.schema.group import Group
 from components.schema.identity import child_seed
 from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, Trajectory
+from components.tools.composite import GIVE_UP, SPLIT
 from components.tools.prices import PriceSheet
 from components.tools.toolbox import Toolbox
 
@@ -71,7 +73,7 @@ def collect_groups(
         forces = [(ANSWER, *p.tool_names) for p in problems]
     else:
         way = replace(greedy, temperature=settings.temperature, stop_at_results=True)
-        preferred = [max(p.tool_names, key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
+        preferred = [max(_queried(p), key=lambda tool: q[tool]) for p, q in zip(problems, probs, strict=True)]
         forces = [(tool,) * settings.samples for tool in preferred]
     owners = [problem for problem, decisions in zip(problems, forces, strict=True) for _ in decisions]
     forced = [(decision,) for decisions in forces for decision in decisions]
@@ -81,6 +83,11 @@ def collect_groups(
         _group(policy, problem, q, [next(finished) for _ in decisions], toolbox)
         for problem, q, decisions in zip(problems, probs, forces, strict=True)
     )
+
+
+def _queried(problem: Problem) -> list[str]:
+    """Tools whose results tell at once what a call was worth."""
+    return [name for name in problem.tool_names if name not in (SPLIT, GIVE_UP)]
 
 
 _Scored = tuple[Trajectory, float, float]
@@ -99,7 +106,7 @@ def _score(trajectories: Sequence[Trajectory], prices: PriceSheet, reward: Rewar
         if whole is None or evidence is None:
             raise ValueError(f"trajectory {trajectory.trajectory_id}: its reward has unscored parts: {parts}")
         mean = evidence.readings[-1].mean_logprob
-        finished.append((scored(trajectory, parts, reward), whole, likelihood(mean, "inv_ppl")))
+        finished.append((credited(scored(trajectory, parts, reward), whole), whole, likelihood(mean, "inv_ppl")))
     return finished
 
 

@@ -1,7 +1,8 @@
 """Rollouts: problems played to the end by a policy with tools. Takes policy, problems and toolbox; gives trajectories.
 
-Every problem is a conversation with the policy; while the tools of one work, the others go on writing. Answers are
-judged by the checker; no reward is computed.
+Every problem is a conversation with the policy; while the tools of one work, the others go on writing. A nested call
+is a conversation inside its parent's, so that its turns are written side by side with everybody else's. Answers are
+judged by the checker, where the answer is known; no reward is computed.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from components.environment.step import after, call_to_run, finish, start
+from components.environment.step import Reply, after, finish, need_of, reply_of, start
 from components.policy.backend import Backend
 from components.policy.generate import Talk
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.schema.identity import child_seed
-from components.schema.message import ToolResult
+from components.schema.message import ToolCall
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Action, State, Trajectory, Transition
@@ -87,15 +88,28 @@ def rollout(
 def _talk(policy: Backend, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
     while not play.state.done:
         action: Action = yield _request(policy, play, toolbox)
-        call = call_to_run(play.state, action)
-        result: ToolResult | None = None
-        if call is not None:
-            result = yield toolbox.submit(call)
-        play.state, transition = after(play.state, action, result)
+        reply = yield from _reply(policy, play, action, toolbox)
+        play.state, transition = after(play.state, action, reply)
         play.transitions = (*play.transitions, transition)
         if play.settings.stop_at_results and transition.results:
             play.state = replace(play.state, done=True)
     return _finish(play, policy.policy_id)
+
+
+def _reply(policy: Backend, play: _Play, action: Action, toolbox: Toolbox) -> Talk[Reply]:
+    need = need_of(play.state, action, toolbox.charge)
+    if isinstance(need, Problem):
+        nested = yield from _talk(policy, _nested(play, need), toolbox)
+        return reply_of(nested, toolbox.charge)
+    if isinstance(need, ToolCall):
+        need = yield toolbox.submit(need)
+    return Reply(need)
+
+
+def _nested(play: _Play, problem: Problem) -> _Play:
+    """The play of a nested call; its answer is a means, like an argument, and drawn at the arguments' temperature."""
+    settings = replace(play.settings, stop_at_results=False, answer_temperature=play.settings.temperature)
+    return _Play(start(problem), (), settings, child_seed(play.seed, "nested", len(play.transitions)))
 
 
 def _request(policy: Backend, play: _Play, toolbox: Toolbox) -> GenerateRequest:
@@ -115,7 +129,7 @@ def request_of(
     """What to ask of the policy at `state`; when its calls are used up, only an answer is left."""
     problem, budget = state.problem, state.problem.budget
     specs: tuple[ToolSpec, ...] = tuple(toolbox.specs(problem.tool_names)) if settings.show_tools else ()
-    spent = len(state.calls) >= budget.max_calls
+    spent = state.calls_left <= 0
     return GenerateRequest(
         context_ids=policy.chat.context_ids(state, specs),
         specs=specs,
@@ -142,7 +156,9 @@ def _finish(play: _Play, policy_id: str) -> Trajectory:
 
 
 def _success(play: _Play) -> bool | None:
-    """The checker's verdict; None when the play was stopped before an answer was due."""
+    """The checker's verdict; None when nobody knows the answer, or the play was stopped before one was due."""
+    if not play.state.problem.reference.answer:
+        return None
     if not play.transitions:
         return False
     last = play.transitions[-1]

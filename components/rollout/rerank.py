@@ -59,11 +59,18 @@ def rollout_by_q(
     seed: int,
     settings: RerankSettings = RerankSettings(),
 ) -> tuple[Trajectory, ...]:
-    """One trajectory a problem, in order, acting by argmax over candidates; ties go to the candidate written first."""
+    """One trajectory a problem, in order, acting by argmax over candidates; ties go to the candidate written first.
+
+    Nested calls are played by Q, too.
+    """
     states = [start(problem) for problem in problems]
     seeds = [child_seed(seed, problem.problem_id, place) for place, problem in enumerate(problems)]
     transitions: list[tuple[Transition, ...]] = [()] * len(problems)
     propose = make_propose(policy, toolbox.specs(), settings)
+
+    def delegate(nested: Sequence[Problem]) -> tuple[Trajectory, ...]:
+        return rollout_by_q(policy, value_actions, nested, toolbox, seed=child_seed(seed, "nested"), settings=settings)
+
     while going := [number for number, state in enumerate(states) if not state.done]:
         present = [states[number] for number in going]
         proposals = propose(
@@ -71,7 +78,8 @@ def rollout_by_q(
         )
         values = value_actions(present, proposals)
         actions = [_best(several, q) for several, q in zip(proposals, values, strict=True)]
-        for number, (state, transition) in zip(going, step_many(present, actions, toolbox), strict=True):
+        stepped = step_many(present, actions, toolbox, delegate=delegate)
+        for number, (state, transition) in zip(going, stepped, strict=True):
             states[number], transitions[number] = state, (*transitions[number], transition)
     return tuple(
         finish(state, done, policy_id=policy.policy_id, seed=one, success=_success(state, done[-1].action))
@@ -85,6 +93,9 @@ def _best(proposals: Sequence[Proposal], values: Sequence[float]) -> Action:
     return proposals[order[0]].action
 
 
-def _success(state: State, last: Action) -> bool:
+def _success(state: State, last: Action) -> bool | None:
+    """The checker's verdict; None when nobody knows the answer."""
+    if not state.problem.reference.answer:
+        return None
     answer = state.messages[-1].content if last.decision == ANSWER else None
     return check(state.problem, answer) if answer else False

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Split = Literal["train", "validation", "test"]
+SPARSE: Mapping[str, bool] = {"sparse": True}
+"""Metadata of a field that is written to a file only where it differs from its default."""
 CheckerKind = Literal["phrase", "number", "overlap", "expression"]
 
 
@@ -33,13 +35,31 @@ class CheckerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Nesting:
+    """Limits of calls inside calls, and of sub-tasks inside sub-tasks."""
+
+    depth: int = 2
+    """Nested calls that may be open inside one another."""
+    calls: int = 3
+    """Calls that one nested call may make, further nested ones included; never more than its parent has left."""
+    stack: int = 2
+    """Plans that may be open inside one another."""
+    width: int = 4
+    """Sub-tasks of one plan."""
+    dynamic: bool = True
+    """False: a problem may be split only before anything else was called (static decomposition)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """Limits of one trajectory."""
 
     max_calls: int = 3
+    """Calls of every kind, nested ones included."""
     max_answer_tokens: int = 32
     max_argument_tokens: int = 32
     max_context_tokens: int = 640
+    nesting: Nesting = field(default=Nesting(), metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)

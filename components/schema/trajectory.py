@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from components.schema.cost import NO_COST, Cost
 from components.schema.message import Message, ToolCall, ToolResult
-from components.schema.problem import Problem
+from components.schema.problem import SPARSE, Problem
 
 ANSWER = "answer"
 """Name of the decision to answer directly; every other decision is a tool's name."""
@@ -27,6 +27,7 @@ class StopReason(StrEnum):
     OUT_OF_BUDGET = "out_of_budget"
     """Another call was wanted after the last allowed one."""
     GAVE_UP = "gave_up"
+    """The policy gave the whole problem up."""
     REFUSED = "refused"
     """The turn could not be written at all (empty prompt, unknown token ids, a grammar that nothing satisfies, logits
     that are not numbers); its text says why."""
@@ -60,11 +61,13 @@ class Transition:
 
     action: Action
     results: tuple[ToolResult, ...]
-    """One result a call; empty for answers."""
+    """What was replied: one result a call, or what follows the answer to a sub-task; empty for the last turn."""
     cost: Cost
     """Cost of this action: tool calls (nested included) and tokens."""
     reward: float | None = None
     """Reward of this action under the reward settings of the run; None when not scored. They add up to the total."""
+    nested: tuple[Trajectory, ...] = field(default=(), metadata=SPARSE)
+    """What the composite did inside itself for this action: one trajectory a delegated call; its cost is in `cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +123,31 @@ class Trajectory:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """A task that was split and is not finished."""
+
+    tasks: tuple[str, ...]
+    """The sub-tasks in their order; all of them have to be done (AND)."""
+    results: tuple[str, ...] = ()
+    """Answers to the first of them; the next one is worked on."""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Everything the policy may know at a decision."""
 
     problem: Problem
     messages: tuple[Message, ...]
     """The turns so far, the user's prompt first."""
-    stack: tuple[str, ...] = ()
-    """Open sub-tasks, the current one last; empty when the problem was not split."""
+    stack: tuple[Plan, ...] = ()
+    """The task stack: open plans, the innermost last; empty while the problem itself is worked on."""
     spent: Cost = NO_COST
     done: bool = False
     calls: tuple[tuple[ToolCall, ToolResult], ...] = field(default=())
     """Calls made so far with their results, oldest first."""
+
+    @property
+    def calls_left(self) -> int:
+        """Calls that may still be made; those made inside nested calls are used up."""
+        used = sum(max(1, result.cost.calls) for _, result in self.calls)
+        return self.problem.budget.max_calls - used

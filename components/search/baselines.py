@@ -133,7 +133,7 @@ def _take(one: _Sampling, turn: Proposal, state: State, transition: Transition) 
 
 
 def _finish(one: _Sampling, verbs: Verbs, *, policy_id: str, seed: int) -> None:
-    answered = stop_reason(one.problem, one.transitions) is StopReason.ANSWERED
+    answered = stop_reason(one.state, one.transitions) is StopReason.ANSWERED
     success = answered and verbs.judge(one.problem, one.transitions[-1].action.message.content.strip())
     one.done.append(finish(one.state, one.transitions, policy_id=policy_id, seed=seed, success=success))
     one.state, one.transitions, one.read = start(one.problem), [], 0

@@ -11,6 +11,7 @@ from dataclasses import replace
 from components.environment.step import finish
 from components.schema.cost import Cost
 from components.schema.identity import child_seed
+from components.schema.nested import map_transitions
 from components.schema.trajectory import Trajectory, Transition
 from components.search.tree import Node, Tree, walk
 
@@ -57,6 +58,15 @@ def transitions_to(tree: Tree, node: Node) -> tuple[Transition, ...]:
         here = here.edges[position].child if here is not None else None
         if here is None or here.transition is None:
             raise ValueError(f"tree {tree.tree_id} has no node at {node.path}")
-        results = tuple(replace(result, wall_seconds=None) for result in here.transition.results)
-        transitions.append(replace(here.transition, results=results))
+        transitions.append(_untimed(here.transition))
     return tuple(transitions)
+
+
+def _untimed(transition: Transition) -> Transition:
+    """The transition, and what is nested in it, without wall times."""
+    nested = tuple(map_transitions(inner, _untimed_results) for inner in transition.nested)
+    return replace(_untimed_results(transition), nested=nested)
+
+
+def _untimed_results(transition: Transition) -> Transition:
+    return replace(transition, results=tuple(replace(result, wall_seconds=None) for result in transition.results))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations
 
-from components.environment.step import after, finish, start
+from components.environment.step import Reply, after, finish, start
 from components.schema.message import Message
 from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, Action, Trajectory
@@ -34,7 +34,7 @@ def exhaust(problem: Problem, judge: Callable[[Problem, str], bool]) -> Trajecto
     if expression is None:
         return None
     text = f"{expression} = {settings['target']}"
-    state, transition = after(start(problem), Action(Message("assistant", text), ANSWER, (), None), None)
+    state, transition = after(start(problem), Action(Message("assistant", text), ANSWER, (), None), Reply(None))
     return finish(state, [transition], policy_id="exhaustive", seed=0, success=judge(problem, text))
 
 

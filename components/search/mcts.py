@@ -197,7 +197,7 @@ def _seed(node: Node, settings: SelfplaySettings) -> int:
 
 def is_success(node: Node, verbs: Verbs) -> bool:
     """Whether a finished node ends in a correct answer; broken turns and spent budgets are failures."""
-    if node.transition is None or stop_reason(node.state.problem, (node.transition,)) is not StopReason.ANSWERED:
+    if node.transition is None or stop_reason(node.state, (node.transition,)) is not StopReason.ANSWERED:
         return False
     return verbs.judge(node.state.problem, node.transition.action.message.content.strip())
 

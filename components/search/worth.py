@@ -38,7 +38,7 @@ Value = Callable[[Sequence[State]], Sequence[Worth]]
 
 def open_tasks(state: State) -> int:
     """Sub-tasks that are still to be done before the problem itself is answered."""
-    return len(state.stack)
+    return sum(len(plan.tasks) - len(plan.results) for plan in state.stack)
 
 
 def uninformed(states: Sequence[State]) -> list[Worth]:

@@ -11,13 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
+from components.tools.composite import COMPOSITE_NAMES
 from components.tools.function_tool import BadTool
 from components.tools.prices import PriceSheet
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raises `BadTool` naming the two tools when two have one name, or one's name begins the other's."""
-    for first, second in combinations(sorted(names), 2):
+def check_names(names: Sequence[str], *, composite: Sequence[str] = ()) -> None:
+    """Raises `BadTool` naming the two tools when two have one name, or one's name begins the other's.
+
+    `composite`: the composite's calls to itself that are offered beside them; all its names are reserved.
+    """
+    for name in names:
+        if name in COMPOSITE_NAMES:
+            raise BadTool(f"the tool name {name!r} is that of a call of the composite to itself: rename the tool")
+    for first, second in combinations(sorted([*names, *composite]), 2):
         if first == second:
             raise BadTool(f"two tools have the name {first!r}: rename one of them")
         if second.startswith(first):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from components.tools.composite import composite_specs
 from components.tools.function_tool import BadTool
 from components.tools.guard import guard_for
 from components.tools.guarded_http import GuardedClient
@@ -33,6 +34,7 @@ def open_toolbox(
 ) -> Toolbox:
     """`search` (under `engine`, by default the deployment's), `python` and the user's own; close it when done.
 
+    The composite's calls to itself that the settings list are shown beside them.
     `surroundings`: where own functions and secrets come from; without them there are no own tools.
 
     Raises:
@@ -45,7 +47,7 @@ def open_toolbox(
         *own,
     )
     try:
-        check_names([tool.spec.name for tool in tools])
+        check_names([tool.spec.name for tool in tools], composite=settings.composite.tools)
         check_prices([tool.spec.name for tool in own], prices)
     except BadTool:
         close_all(tools)
@@ -57,6 +59,7 @@ def open_toolbox(
         settings.max_workers,
         timeouts=settings.timeouts,
         cache_size=settings.cache_size,
+        composite=composite_specs(settings.composite.tools),
     )
 
 

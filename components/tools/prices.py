@@ -7,7 +7,7 @@ trajectory can be priced again. Does not count tokens.
 from __future__ import annotations
 
 from components.schema.cost import Cost
-from components.tools.settings import PriceSettings, ToolPrice
+from components.tools.settings import COMPOSITE_PRICES, PriceSettings, ToolPrice
 
 __all__ = ["PriceSettings", "PriceSheet", "ToolPrice"]
 
@@ -19,8 +19,8 @@ class PriceSheet:
         self.settings = settings or PriceSettings()
 
     def charge(self, tool: str) -> Cost:
-        """Recorded cost of one call to `tool`, whether it succeeds, fails or times out."""
-        price = self.settings.tools.get(tool, self.settings.unlisted)
+        """Recorded cost of one call to `tool`, whether it succeeds, fails or times out; nested costs are not in it."""
+        price = self.settings.tools.get(tool) or COMPOSITE_PRICES.get(tool, self.settings.unlisted)
         return Cost(calls=1, seconds=price.seconds, money=price.money)
 
     def units(self, cost: Cost) -> float:

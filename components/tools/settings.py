@@ -36,6 +36,41 @@ class PythonLimits(BaseModel):
     """Sandbox workers kept."""
 
 
+class CompositeSettings(BaseModel):
+    """The composite's calls to itself and their limits; a problem that offers them carries the limits in its budget."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tools: tuple[Literal["delegate", "split", "give_up"], ...] = ()
+    """Which of them every problem offers, after its other tools; none by default."""
+    splitting: Literal["dynamic", "static"] = "dynamic"
+    """dynamic: a sub-task may be split again from what was learnt; static: only once, before anything else."""
+    max_calls: int = Field(default=8, ge=1, le=64)
+    """Calls of one problem of every kind, nested ones included; takes the place of the problem's own limit."""
+    nested_calls: int = Field(default=3, ge=1, le=64)
+    """Calls inside one nested call, at most."""
+    depth: int = Field(default=2, ge=0, le=8)
+    """Nested calls open inside one another."""
+    stack: int = Field(default=2, ge=0, le=8)
+    """Splits open inside one another."""
+    width: int = Field(default=4, ge=1, le=8)
+    """Sub-tasks of one split."""
+    max_argument_tokens: int = Field(default=64, ge=8, le=1024)
+    """Tokens of one call's arguments, if the problem allows fewer: a list of sub-tasks is longer than a query."""
+    max_context_tokens: int = Field(default=1024, ge=128)
+    """Tokens that the policy may read at a state, if the problem allows fewer."""
+
+    @field_validator("tools")
+    @classmethod
+    def _once(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(tools)) != len(tools):
+            raise ValueError("a tool is listed twice")
+        return tools
+
+
+NO_COMPOSITE = CompositeSettings()
+
+
 class ToolSettings(BaseModel):
     """Everything that can be set about the tools."""
 
@@ -62,6 +97,8 @@ class ToolSettings(BaseModel):
     """Calls that run at the same time."""
     cache_size: int = Field(default=50_000, ge=0)
     """Results remembered."""
+    composite: CompositeSettings = Field(default=NO_COMPOSITE, exclude_if=lambda value: value == NO_COMPOSITE)
+    """Calls of the composite to itself; left out of dumps when unused, so that digests of older data stay valid."""
 
     @field_validator("searxng_url")
     @classmethod
@@ -90,6 +127,17 @@ class ToolPrice(BaseModel):
     """p50 of a call; a call that times out is charged the same, in full."""
 
 
+COMPOSITE_PRICES: Mapping[str, ToolPrice] = {
+    "delegate": ToolPrice(money=0.0002, seconds=0.2),
+    "split": ToolPrice(money=0.0, seconds=0.1),
+    "give_up": ToolPrice(money=0.0, seconds=0.1),
+}
+"""Price of the composite's own calls where the sheet does not list them; what a nested call does inside is added.
+
+A delegated call occupies the model like a python call occupies its sandbox (0.3 units): free, it would be a cheap way
+to think (science.md 3). The other two are a turn of waiting (0.125 units)."""
+
+
 class PriceSettings(BaseModel):
     """The price sheet as it is written in params.yaml.
 
@@ -106,7 +154,7 @@ class PriceSettings(BaseModel):
         "python": ToolPrice(money=0.0002, seconds=0.2),
     }
     unlisted: ToolPrice = ToolPrice(money=0.002, seconds=0.4)
-    """Price of a call to a tool that is not listed, or does not exist."""
+    """Price of a call to a tool that is not listed, or does not exist (see COMPOSITE_PRICES for three that do)."""
     money_per_second: float = Field(default=0.005, ge=0)
     """w: what a second of waiting is worth."""
     unit: float = Field(default=0.004, gt=0)

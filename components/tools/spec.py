@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from components.schema.cost import Cost
 from components.schema.message import ToolCall, ToolResult
 from components.schema.tool import ToolSpec
 
@@ -65,6 +66,10 @@ class ToolCaller(Protocol):
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResult]:
         """One result a call, in the order of the calls."""
+        ...
+
+    def charge(self, name: str) -> Cost:
+        """The recorded cost of one call to the tool `name`."""
         ...
 
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.schema.arguments import check_arguments
+from components.schema.cost import Cost
 from components.schema.identity import stable_hash
 from components.schema.message import ToolCall, ToolResult
+from components.tools.composite import COMPOSITE_NAMES
 from components.tools.prices import PriceSheet
 from components.tools.spec import Tool, ToolOutput, ToolSpec
 
@@ -47,8 +49,18 @@ class Toolbox:
         *,
         timeouts: Mapping[str, float] | None = None,
         cache_size: int = 50_000,
+        composite: Sequence[ToolSpec] = (),
     ) -> None:
+        """`composite`: specs of the calls that the environment answers itself; they are shown, never run here.
+
+        Raises:
+            ValueError: a tool has the name of one of the composite's calls.
+        """
         self._tools = {tool.spec.name: tool for tool in tools}
+        self._specs = {spec.name: spec for spec in (*(tool.spec for tool in tools), *composite)}
+        taken = sorted(COMPOSITE_NAMES & self._tools.keys())
+        if taken:
+            raise ValueError(f"the name of a tool is taken by a call of the composite to itself: {', '.join(taken)}")
         self._prices, self._clock, self._max_workers = prices, clock, max_workers
         self._timeouts, self._cache_size = dict(timeouts or {}), cache_size
         self._cache: dict[str, ToolResult] = {}
@@ -59,7 +71,11 @@ class Toolbox:
 
     def specs(self, names: Sequence[str] | None = None) -> tuple[ToolSpec, ...]:
         """The specs of the named tools, in that order; of all tools by default. KeyError names a missing one."""
-        return tuple(self._tools[name].spec for name in (self._tools if names is None else names))
+        return tuple(self._specs[name] for name in (self._specs if names is None else names))
+
+    def charge(self, name: str) -> Cost:
+        """What the price sheet charges for one call to `name`."""
+        return self._prices.charge(name)
 
     def call(self, call: ToolCall) -> ToolResult:
         """The result of one call."""

@@ -79,7 +79,7 @@ def arguments_with_advantages(group: Sequence[Episode], values: Sequence[float])
     examples = []
     for members in positions_by_decision(group).values():
         for position, advantage in zip(members, leave_one_out([values[i] for i in members]), strict=True):
-            example = group[position].arguments
-            if abs(advantage) >= LEAST_ADVANTAGE and example.arguments:
-                examples.append(replace(example, weight=advantage))
+            learnt = [one for one in group[position].arguments if one.arguments]
+            if abs(advantage) >= LEAST_ADVANTAGE:
+                examples += [replace(one, weight=advantage) for one in learnt]
     return examples

@@ -25,8 +25,9 @@ class Episode:
     """Reward of each turn; they sum to the reward of the trajectory."""
     decision: str
     """The first decision: the branch of its group."""
-    arguments: Example
-    """The argument tokens of its turns, as a policy gradient learns them; `weight` is 1."""
+    arguments: tuple[Example, ...]
+    """The argument tokens of its turns, then those of what is nested in it, as a policy gradient learns them; `weight`
+    is 1."""
 
     def actions(self) -> list[tuple[int, ...]]:
         """What a critic reads of each turn: its state, then the turn itself."""

@@ -45,6 +45,9 @@ class Teach:
     silent: frozenset[str] = frozenset()
     """Tools whose arguments are not learnt all the same."""
     answers: bool = True
+    inner_answers_as_arguments: bool = False
+    """True: an answer that another turn reads (a nested call's, a sub-task's) is learnt as arguments are, by the
+    example's weight: it is a means, judged by what came of it, and not the reference."""
     only_last: bool = False
     """True leaves out every turn but the last one."""
 
@@ -63,8 +66,11 @@ def example(
     render: Render,
     opening_length: Callable[[Action], int],
     teach: Teach = EVERYTHING,
+    nested: bool = False,
 ) -> Example:
     """The trajectory as one sequence. `opening_length` counts the tokens of a call's opening with the tool's name.
+
+    `nested`: the trajectory lies inside another; what is nested in this one is no part of its sequence.
 
     Raises:
         ValueError: an action has no tokens, or nothing in the sequence would be learnt.
@@ -77,7 +83,8 @@ def example(
         last = turn + 1 == len(trajectory.transitions)
         if last or not teach.only_last:
             decide = teach.decisions and (turn > 0 or teach.first_decision)
-            parts.add(action, len(ids), opening_length, teach, decide=decide)
+            inner = teach.inner_answers_as_arguments and (nested or bool(transition.results))
+            parts.add(action, len(ids), opening_length, teach, decide=decide, as_argument=inner)
         if not last:
             ids += render(action.message)
             for result in transition.results:
@@ -96,15 +103,26 @@ class _Parts:
         self.firsts: list[int] = []
 
     def add(
-        self, action: Action, start: int, opening_length: Callable[[Action], int], teach: Teach, *, decide: bool
+        self,
+        action: Action,
+        start: int,
+        opening_length: Callable[[Action], int],
+        teach: Teach,
+        *,
+        decide: bool,
+        as_argument: bool,
     ) -> None:
-        """Mark the targets of one turn that begins at position `start`."""
+        """Mark the targets of one turn that begins at position `start`; none where nothing could be written."""
+        if not action.message.token_ids:
+            return
         written = [start + offset for offset, chosen in enumerate(action.written) if chosen]
         if action.decision == ANSWER:
             self.firsts.append(start)
             if decide:
                 self.stays.append(start)
-            if teach.answers:
+            if as_argument:
+                self.arguments += written
+            elif teach.answers:
                 self.answers += written
             return
         if decide:

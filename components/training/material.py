@@ -1,11 +1,13 @@
 """From records to examples. Takes trajectories, problems and a policy's tokenizer; gives what a trainer learns from.
 
-Encodes people's turns once; policies' turns keep their tokens. It rolls nothing out and computes no loss.
+Encodes people's turns once; policies' turns keep their tokens. What is nested in a trajectory is learnt from like the
+rest of it, with its parent's return (`components.reward.credit` says why): nothing nested is dropped. It rolls nothing
+out and computes no loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +17,7 @@ from components.policy.encode import encode_answer, encode_trajectory, opening_l
 from components.schema.cost import NO_COST
 from components.schema.group import Group
 from components.schema.message import Message
+from components.schema.nested import nested_in
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Action, Outcome, StopReason, Trajectory, Transition
@@ -24,7 +27,7 @@ from components.training.examples import EVERYTHING, Example, Teach, example
 from components.training.inputs import Material
 from components.training.settings import Normaliser, ReinforceSettings
 
-ARGUMENTS = Teach(decisions=False, answers=False)
+ARGUMENTS = Teach(decisions=False, answers=False, inner_answers_as_arguments=True)
 """What a policy gradient learns of a sampled trajectory."""
 
 Specs = Callable[[Sequence[str]], tuple[ToolSpec, ...]]
@@ -38,24 +41,39 @@ class Encoder:
         self._chat, self._grammars, self._specs = chat, grammars, specs
 
     def example(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> Example:
-        """One trajectory on its problem."""
-        specs = self._specs(problem.tool_names)
+        """One trajectory on its problem, without what is nested in it."""
+        return self._example(trajectory, problem.prompt, problem.tool_names, teach)
+
+    def examples(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> tuple[Example, ...]:
+        """The trajectory and, after it, all that is nested in it, at every depth, where it has something to teach."""
+        names = problem.tool_names
+        inside = (
+            self._example(inner, question, names, teach, nested=True) for question, inner in _all_nested(trajectory)
+        )
+        return (self.example(trajectory, problem, teach), *(one for one in inside if one.ids))
+
+    def _example(
+        self, trajectory: Trajectory, prompt: str, tool_names: Sequence[str], teach: Teach, *, nested: bool = False
+    ) -> Example:
+        specs = self._specs(tool_names)
         return example(
-            self._chat.prompt_ids(problem.prompt, specs),
+            self._chat.prompt_ids(prompt, specs),
             encode_trajectory(self._chat, self._grammars, trajectory, specs),
             render=self._chat.message_ids,
             opening_length=partial(opening_length, self._chat),
             teach=teach,
+            nested=nested,
         )
 
     def pool(
         self, trajectories: Sequence[Trajectory], problems: Mapping[str, Problem], teach: Teach = EVERYTHING
     ) -> tuple[Example, ...]:
-        """All trajectories whose problem is known."""
-        return tuple(self.example(t, problems[t.problem_id], teach) for t in trajectories if t.problem_id in problems)
+        """All trajectories whose problem is known, with what is nested in them."""
+        known = [t for t in trajectories if t.problem_id in problems]
+        return tuple(one for t in known for one in self.examples(t, problems[t.problem_id], teach))
 
     def turns(self, trajectory: Trajectory, problem: Problem) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-        """Of every turn, the tokens of its state and its own."""
+        """Of every turn, the tokens of its state and its own; without the turns of what is nested in it."""
         specs = self._specs(problem.tool_names)
         state, turns = self._chat.prompt_ids(problem.prompt, specs), []
         for transition in encode_trajectory(self._chat, self._grammars, trajectory, specs).transitions:
@@ -74,7 +92,7 @@ class Encoder:
             turns=tuple(turn for _, turn in turns),
             rewards=turn_rewards(trajectory, reward),
             decision=trajectory.forced[0] if trajectory.forced else trajectory.transitions[0].action.decision,
-            arguments=self.example(trajectory, problem, ARGUMENTS),
+            arguments=self.examples(trajectory, problem, ARGUMENTS),
         )
 
     def action(self, before: Sequence[Transition], action: Action, problem: Problem, *, whole: bool) -> Example:
@@ -90,6 +108,13 @@ class Encoder:
         before = trajectory.transitions if trajectory.transitions[-1].results else trajectory.transitions[:-1]
         told = replace(trajectory, transitions=(*before, Transition(action=action, results=(), cost=NO_COST)))
         return self.example(told, problem, Teach(decisions=False, arguments=False, answers=True))
+
+
+def _all_nested(trajectory: Trajectory) -> Iterator[tuple[str, Trajectory]]:
+    """Question and trajectory of everything nested in it, at every depth."""
+    for question, inner in nested_in(trajectory):
+        yield question, inner
+        yield from _all_nested(inner)
 
 
 def material(
@@ -115,14 +140,15 @@ def _episodes(group: Group, encoder: Encoder) -> tuple[Episode, ...]:
 
 
 def _arguments(group: Group, encoder: Encoder, normaliser: Normaliser) -> list[Example]:
-    """Siblings whose reward differs from the others', weighted by their advantage.
+    """Siblings whose reward differs from the others', with what is nested in them, weighted by their advantage.
 
     A sibling that was cut off before it wrote an argument has nothing to learn from and is left out.
     """
     examples = [
-        replace(encoder.example(trajectory, group.problem, ARGUMENTS), weight=advantage)
+        replace(one, weight=advantage)
         for trajectory, advantage in zip(group.trajectories, advantages(group, normaliser), strict=True)
         if abs(advantage) >= LEAST_ADVANTAGE
+        for one in encoder.examples(trajectory, group.problem, ARGUMENTS)
     ]
     return [one for one in examples if one.arguments]
 

@@ -22,7 +22,9 @@ from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import write_problems
 from components.records.quarantine import write_quarantine
+from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
+from components.tools.composite import offered
 from flows.shared.own_data import read_own
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.tools import open_tools
@@ -46,7 +48,7 @@ def main() -> None:
             batch = read_annotations(run.paths.annotations, tools=specs)
             data = curate(
                 replace(batch, rejects=(*own.rejects, *batch.rejects)),
-                problems,
+                _offered(run, problems),
                 pool={problem.prompt: problem.split for problem in pool},
                 settings=settings,
                 ask=_told(run, ask_of(policy)),
@@ -54,7 +56,12 @@ def main() -> None:
                 toolbox=toolbox,
                 tools=[spec.name for spec in specs],
             )
-        _write(run, data, specs)
+        _write(run, replace(data, problems=_offered(run, data.problems)), specs)
+
+
+def _offered(run: StageRun, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """The problems with the composite's calls to itself, as the parameters offer them; those of annotations, too."""
+    return tuple(offered(problem, run.params.tools.composite) for problem in problems)
 
 
 def _told(run: StageRun, ask: Ask) -> Ask:

@@ -18,6 +18,7 @@ from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
 from components.reward.checkers import check
+from components.rollout import rollout
 from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
 from components.search.page import pages
@@ -70,12 +71,13 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
 
 
 def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
+    delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
     proposer = make_propose(actor.policy, actor.toolbox.specs(), settings)
     return Verbs(
         propose=proposer,
         value=_value(run, actor, proposer, settings),
         judge=check,
-        step_many=partial(step_many, toolbox=actor.toolbox),
+        step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
         units=actor.prices.units,
         forget=actor.policy.forget,
     )

@@ -8,7 +8,7 @@ from doubles import FakeToolbox, ScriptedPolicy, call_action, make_problem, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.environment.replay import RecordedToolbox, ReplayMismatch, replay
+from components.environment.replay import ReplayMismatch, replay
 from components.environment.step import finish, start, step, step_many
 from components.records.codec import from_json, to_json
 from components.schema.cost import Cost
@@ -155,10 +155,15 @@ def test_replaying_a_stored_trajectory_gives_its_recorded_outcome(texts: list[st
     assert replay(scored, problem) == scored
 
 
-def test_a_replay_that_asks_for_something_else_is_refused() -> None:
-    with pytest.raises(ReplayMismatch, match="only 0 calls were recorded"):
-        RecordedToolbox([]).call(ToolCall("search", {"query": "a"}))
-    call = ToolCall("search", {"query": "a"})
-    box = RecordedToolbox([(call, FakeToolbox().call(call))])
-    with pytest.raises(ReplayMismatch, match="call 0 was recorded as"):
-        box.call(ToolCall("search", {"query": "b"}))
+def test_a_record_that_does_not_fit_its_actions_is_refused() -> None:
+    trajectory = end(SEARCH, "N'Djamena")
+    first, last = trajectory.transitions
+    lost = replace(trajectory, transitions=(replace(first, results=()), last))
+    with pytest.raises(ReplayMismatch, match="turn 0 needs a reply, 0 results were recorded"):
+        replay(lost, make_problem())
+    invented = replace(trajectory, transitions=(first, replace(last, results=first.results)))
+    with pytest.raises(ReplayMismatch, match="turn 1 needs nothing, 1 results were recorded"):
+        replay(invented, make_problem())
+    nested = replace(trajectory, transitions=(replace(first, nested=(trajectory,)), last))
+    with pytest.raises(ReplayMismatch, match="turn 0 has 1 nested trajectories, its action makes none"):
+        replay(nested, make_problem())

@@ -12,7 +12,7 @@ from components.records.codec import BadField, from_json, to_json
 from components.records.jsonl import BadRecord, read_records, write_records
 from components.schema.cost import Cost
 from components.schema.message import Message, ToolCall, ToolResult
-from components.schema.problem import Budget, CheckerSpec, Problem, Reference
+from components.schema.problem import Budget, CheckerSpec, Nesting, Problem, Reference
 from components.schema.report import EvalReport, Interval
 from components.schema.trajectory import Action, Outcome, StopReason, Trajectory, Transition
 
@@ -37,7 +37,6 @@ actions = st.builds(
     st.none() | st.sampled_from(StopReason),
     st.none() | st.dictionaries(text, number, max_size=2),
 )
-transitions = st.builds(Transition, actions, st.lists(results, max_size=2).map(tuple), costs, st.none() | number)
 outcomes = st.builds(
     Outcome,
     st.sampled_from(StopReason),
@@ -46,15 +45,17 @@ outcomes = st.builds(
     costs,
     st.none() | st.dictionaries(text, number, max_size=2),
 )
-trajectories = st.builds(
-    Trajectory,
-    text,
-    text,
-    text,
-    whole,
-    st.lists(transitions, max_size=3).map(tuple),
-    outcomes,
-    st.lists(text, max_size=2).map(tuple),
+
+
+def _trajectories(nested: st.SearchStrategy[tuple[Trajectory, ...]]) -> st.SearchStrategy[Trajectory]:
+    replies = st.lists(results, max_size=2).map(tuple)
+    transitions = st.builds(Transition, actions, replies, costs, st.none() | number, nested)
+    turns, forced = st.lists(transitions, max_size=3).map(tuple), st.lists(text, max_size=2).map(tuple)
+    return st.builds(Trajectory, text, text, text, whole, turns, outcomes, forced)
+
+
+trajectories = st.recursive(
+    _trajectories(st.just(())), lambda inner: _trajectories(st.lists(inner, max_size=1).map(tuple)), max_leaves=3
 )
 PROBLEM = Problem(
     "id",
@@ -71,10 +72,29 @@ PROBLEM = Problem(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(trajectories)
 def test_any_trajectory_survives_json(trajectory: Trajectory) -> None:
     assert from_json(Trajectory, json.loads(json.dumps(to_json(trajectory), allow_nan=False))) == trajectory
+
+
+def test_a_sparse_field_is_written_only_where_it_says_something() -> None:
+    plain = Transition(Action(Message("assistant", "a"), "answer", (), None), (), Cost())
+    assert list(to_json(plain)) == ["action", "results", "cost", "reward"], "files of older data stay as they were"
+    inner = Trajectory("t", "p", "human", 0, (plain,), Outcome(StopReason.ANSWERED, "a", None, Cost()))
+    assert to_json(Transition(plain.action, (), Cost(), nested=(inner,)))["nested"] == [to_json(inner)]
+    assert "nesting" not in to_json(Budget())
+    assert to_json(Budget(nesting=Nesting(depth=1)))["nesting"]["depth"] == 1
+
+
+def test_a_fault_inside_a_nested_trajectory_is_named() -> None:
+    plain = Transition(Action(Message("assistant", "a"), "answer", (), None), (), Cost())
+    inner = Trajectory("t", "p", "human", 0, (plain,), Outcome(StopReason.ANSWERED, "a", None, Cost()))
+    row = to_json(Trajectory("t", "p", "x", 0, (Transition(plain.action, (), Cost(), nested=(inner,)),), inner.outcome))
+    row["transitions"][0]["nested"][0]["seed"] = "none"
+    with pytest.raises(BadField) as caught:
+        from_json(Trajectory, row)
+    assert caught.value.field == "transitions[0].nested[0].seed"
 
 
 def test_nested_mappings_of_records_survive_json() -> None:

@@ -8,7 +8,7 @@ from doubles import make_problem
 
 from components.records.jsonl import BadRecord
 from components.records.problems import as_dataset, from_dataset, problem_row, read_problems, write_problems
-from components.schema.problem import CheckerSpec
+from components.schema.problem import CheckerSpec, Nesting
 
 PROBLEMS = (
     make_problem(),
@@ -24,6 +24,14 @@ def test_problems_survive_the_file_and_the_dataset(tmp_path: Path) -> None:
     write_problems(path, PROBLEMS)
     assert read_problems(path) == PROBLEMS
     assert from_dataset(as_dataset(path)) == PROBLEMS
+
+
+def test_limits_of_nesting_survive_the_dataset_beside_problems_that_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    mixed = (*PROBLEMS, make_problem("Nested?", nesting=Nesting(depth=1, dynamic=False)))
+    write_problems(path, mixed)
+    assert read_problems(path) == mixed
+    assert from_dataset(as_dataset(path)) == mixed
 
 
 def test_load_dataset_reads_the_same_rows_with_the_same_types(tmp_path: Path) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from doubles import FakeToolbox, ScriptedPolicy, call_action, make_problem, play
+from doubles import FakeToolbox, ScriptedPolicy, call_action, make_problem, play, text_action
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.environment.step import finish, start, step
 from components.records.codec import from_json, to_json
 from components.reward.parts import PARTS, reward_parts, scored
-from components.reward.rescore import compare, reprice, rescore, total_of
+from components.reward.rescore import compare, rescore, total_of
 from components.reward.settings import RewardSettings
 from components.schema.cost import NO_COST
+from components.schema.problem import Problem
 from components.schema.trajectory import Evidence, Reading, StopReason, Trajectory
 from components.tools.prices import PriceSheet
 from components.tools.settings import PriceSettings, ToolPrice
@@ -89,16 +92,26 @@ def test_other_prices_change_costs_and_their_parts_and_nothing_else() -> None:
     assert [t.action for t in dear.transitions] == [t.action for t in one.transitions]
 
 
-def test_a_call_that_holds_nested_calls_keeps_its_recorded_cost_and_is_counted() -> None:
-    one = _play(("search", "python"), (-2.0, -1.0, -0.5))
-    outer = one.transitions[0]
-    nested = replace(outer.results[0], cost=replace(outer.results[0].cost, calls=3, money=1.0))
-    cost = replace(outer.cost, calls=3, money=1.0)
-    one = replace(one, transitions=(replace(outer, results=(nested,), cost=cost), *one.transitions[1:]))
-    priced = reprice(one, DEAR)
-    assert priced.transitions[0] == one.transitions[0]
-    assert priced.outcome.cost.money == pytest.approx(1.0002)
-    assert compare([one], [priced]).nested == 1
+def test_nested_calls_are_charged_anew_and_what_is_nested_gets_the_new_total() -> None:
+    """A delegated search: ten times the price of a search makes the whole dearer by just that."""
+    problem = make_problem(max_calls=9, tool_names=("search", "python", "delegate"))
+    toolbox = FakeToolbox()
+
+    def delegate(nested: Sequence[Problem]) -> tuple[Trajectory, ...]:
+        return tuple(play(one, ScriptedPolicy([CALLS["search"].message.content, "Chad"]), toolbox) for one in nested)
+
+    state, transition = step(start(problem), call_action("delegate", question="Where?"), toolbox, delegate=delegate)
+    state, last = step(state, text_action("N'Djamena"), toolbox)
+    one = finish(state, [transition, last], policy_id="p", seed=0, success=True)
+    one = replace(one, outcome=replace(one.outcome, evidence=Evidence((Reading(0, -2.0), Reading(1, -0.5)))))
+    cheap, dear = (rescore(one, prices=prices, settings=SETTINGS) for prices in (SHEET, DEAR))
+    assert dear.outcome.cost.money - cheap.outcome.cost.money == pytest.approx(0.018)
+    assert dear.outcome.cost.calls == cheap.outcome.cost.calls == 2
+    assert dear.outcome.cost.completion_tokens == one.outcome.cost.completion_tokens
+    for again in (cheap, dear):
+        (inner,) = again.transitions[0].nested
+        assert inner.transitions[-1].reward == total_of(again)
+        assert rescore(again, prices=SHEET, settings=SETTINGS) == cheap
 
 
 def test_what_was_not_recorded_stays_none_and_is_counted() -> None:

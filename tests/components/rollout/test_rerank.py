@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
-from doubles import FakeToolbox, make_problem
+from doubles import FakeClock, FakeToolbox, make_problem
 from tiny_models import tiny_policy
 
 from components.environment.replay import replay
 from components.policy.heads import QHead, score_actions
 from components.policy.policy import Policy
 from components.rollout.rerank import RerankSettings, rollout_by_q, values_by
+from components.schema.nested import nested_in
+from components.schema.problem import Nesting
 from components.schema.proposal import Proposal
 from components.schema.trajectory import ANSWER, State, Trajectory
+from components.tools.composite import composite_specs
+from components.tools.prices import PriceSheet
+from components.tools.toolbox import Toolbox
 
 PROBLEMS = tuple(make_problem(prompt=f"{text}?", max_calls=2) for text in ("Why", "Who"))
 SETTINGS = RerankSettings(arguments_per_tool=2)
@@ -85,3 +90,15 @@ def test_values_of_a_head_are_those_of_state_and_turn_together() -> None:
         slow = [score_actions(policy(), head, [(*context, *(p.action.message.token_ids or ()))])[0] for p in several]
         assert list(row) == pytest.approx(slow, abs=1e-5)
     assert len({round(v, 4) for row in found for v in row}) > 2
+
+
+def test_nested_calls_are_played_by_q_too() -> None:
+    toolbox = Toolbox([], PriceSheet(), FakeClock(), composite=composite_specs(["delegate"]))
+    problem = make_problem("Who?", max_calls=6, tool_names=("delegate",), nesting=Nesting(depth=1))
+    values = preferring("delegate", ANSWER)
+    (one,) = rollout_by_q(policy(), values, [problem], toolbox, seed=5, settings=SETTINGS)  # type: ignore[arg-type]
+    ((_, nested),) = nested_in(one)
+    assert nested.outcome.success is None, "nobody knows the answer to its question"
+    assert nested.policy_id == one.policy_id
+    assert replay(one, problem) == one
+    toolbox.close()

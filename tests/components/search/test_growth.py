@@ -15,7 +15,7 @@ from toy_search import CALL_COST, make_action, make_problem, make_verbs, random_
 from components.schema.cost import Cost
 from components.schema.message import ToolResult
 from components.schema.proposal import Proposal, ProposalRequest
-from components.schema.trajectory import ANSWER, Action, State, Transition
+from components.schema.trajectory import ANSWER, Action, Plan, State, Transition
 from components.search.audit import audit
 from components.search.greedy import greedy_successes
 from components.search.mcts import search
@@ -95,18 +95,21 @@ def split_verbs(sub_tasks: Sequence[SubTask]) -> Verbs:
             return [make_action("call:split")]
         if not state.stack:
             return [make_action("right")]
-        done = len(sub_tasks) - len(state.stack)
+        done = len(state.stack[-1].results)
         return [make_action(f"way{place}") for place in range(len(sub_tasks[done]))]
 
     def step(state: State, action: Action) -> tuple[State, Transition]:
         then = replace(state, messages=(*state.messages, action.message))
         if action.call is not None:
             split = Transition(action, (ToolResult("Split.", False, CALL_COST),), CALL_COST)
-            return replace(then, stack=names[::-1]), split
-        done = len(sub_tasks) - len(state.stack)
-        good = not state.stack or sub_tasks[done][int(action.message.content.removeprefix("way"))]
-        over = not state.stack or not good
-        return replace(then, stack=state.stack[:-1], done=over), Transition(action, (), Cost())
+            return replace(then, stack=(Plan(names),)), split
+        if not state.stack:
+            return replace(then, done=True), Transition(action, (), Cost())
+        (plan,), answer = state.stack, action.message.content
+        good = sub_tasks[len(plan.results)][int(answer.removeprefix("way"))]
+        told = Plan(names, (*plan.results, answer))
+        stack = () if len(told.results) == len(names) else (told,)
+        return replace(then, stack=stack, done=not good), Transition(action, (), Cost())
 
     return Verbs(
         propose=propose,

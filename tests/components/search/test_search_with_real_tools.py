@@ -9,21 +9,24 @@ from functools import partial
 from itertools import count
 
 import pytest
+from doubles import ScriptedPolicy, play
 from toy_search import make_problem
 
 from components.environment.replay import replay
 from components.environment.step import step_many
 from components.reward.checkers import check
 from components.schema.message import Message, ToolCall
+from components.schema.nested import every_transition
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
 from components.schema.proposal import Proposal, ProposalRequest
-from components.schema.trajectory import ANSWER, Action, State, StopReason
+from components.schema.trajectory import ANSWER, Action, State, StopReason, Trajectory
 from components.search.best import cheapest_correct
 from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
 from components.search.settings import SelfplaySettings
 from components.search.verbs import Verbs
 from components.search.worth import uninformed
+from components.tools.grammar import render_call
 from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.search_index import Passage
@@ -62,7 +65,7 @@ def problem(name: str, family: str, answer: str, *, calls: int) -> Problem:
     )
 
 
-def call(tool: str, **arguments: str) -> Action:
+def call(tool: str, **arguments: object) -> Action:
     return Action(
         Message("assistant", f"{tool} {arguments}", (1, 2)), tool, (True, True), None, ToolCall(tool, arguments)
     )
@@ -141,3 +144,44 @@ def test_a_call_beyond_the_budget_ends_the_branch_as_a_failure(toolbox: Toolbox)
     tree = search([problem("hop", "two_hop", "1284000", calls=1)], verbs, SelfplaySettings(simulations=16))[0]
     assert not tree.root.expandable
     assert cheapest_correct(tree, policy_id="search:x", seed=0, units=prices.units) is None
+
+
+def nested_hop(state: State) -> list[tuple[Action, float]]:
+    """Splits the problem, asks inside itself for the country, searches the area, answers each sub-task, then all."""
+    if not state.calls:
+        return [(call("split", tasks=["country", "area"]), 0.5), (answer("About 7."), 0.5)]
+    if not state.stack:
+        gathered = re.findall(r"area: ([0-9]+)", state.messages[-1].content)
+        return [(answer(f"It is {gathered[0]} km2." if gathered else "I gave up."), 1.0)]
+    if not state.stack[-1].results:
+        asked = call("delegate", question="Whose capital is N'Djamena?"), 0.6
+        return [asked, (call("give_up", reason="?"), 0.4)] if len(state.calls) == 1 else [(answer("Chad"), 1.0)]
+    read = state.calls[-1][1].content
+    if "area of" in read:
+        return [(answer(re.findall(r"[0-9]+", read)[0]), 1.0)]
+    return [(call("search", query="area Chad"), 1.0)]
+
+
+def test_subtasks_and_nested_calls_are_turns_of_the_search_like_any_other(toolbox: Toolbox) -> None:
+    hop = replace(
+        problem("hop", "two_hop", "1284000", calls=6),
+        tool_names=("search", "python", "delegate", "split", "give_up"),
+    )
+    nested = ScriptedPolicy([render_call(ToolCall("search", {"query": "capital N'Djamena"})), "Chad"])
+
+    def propose_nested(requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
+        return [[Proposal(*pair, context_tokens=20) for pair in nested_hop(one.state)] for one in requests]
+
+    def delegate(problems: Sequence[Problem]) -> list[Trajectory]:
+        return [play(inner, nested, toolbox) for inner in problems]
+
+    prices = PriceSheet()
+    stepping = partial(step_many, toolbox=toolbox, delegate=delegate)
+    deep = SelfplaySettings(simulations=30, max_depth=8)
+    (tree,) = search([hop], Verbs(propose_nested, uninformed, check, stepping, prices.units), deep)
+    found = cheapest_correct(tree, policy_id="search:x", seed=0, units=prices.units)
+    assert found is not None
+    assert replay(found, hop) == found
+    assert prices.units(found.outcome.cost) == pytest.approx(0.125 + 0.3 + 1.0 + 1.0)
+    assert all(r.wall_seconds is None for t in every_transition(found) for r in t.results), "the same in every run"
+    assert len([t for t in every_transition(found) if t.nested]) == 1

@@ -69,6 +69,19 @@ def test_two_names_of_which_one_begins_the_other_are_named() -> None:
         opened({"search_web": PRICE}, functions=[f"{MODULE}:clash"])
 
 
+@pytest.mark.parametrize(
+    ("names", "composite", "words"),
+    [
+        (["search", "split"], (), "the tool name 'split' is that of a call of the composite"),
+        (["search", "split_text"], ("split",), "the tool name 'split' begins the tool name 'split_text'"),
+    ],
+)
+def test_names_of_the_composites_calls_are_reserved(names: list[str], composite: tuple[str, ...], words: str) -> None:
+    with pytest.raises(BadTool, match=words):
+        check_names(names, composite=composite)
+    check_names(["search", "split_text"])
+
+
 def test_one_name_for_two_tools_is_named() -> None:
     with pytest.raises(BadTool, match="two tools have the name 'convert'"):
         opened({"convert": PRICE}, functions=[f"{MODULE}:convert", f"{MODULE}:convert"])

@@ -21,6 +21,13 @@ def test_a_tool_that_is_not_listed_is_charged_too() -> None:
     assert PriceSheet().charge("browse").money > 0
 
 
+def test_the_composites_own_calls_have_prices_unless_the_sheet_lists_them() -> None:
+    units = {name: PriceSheet().units(PriceSheet().charge(name)) for name in ("delegate", "split", "give_up")}
+    assert units == pytest.approx({"delegate": 0.3, "split": 0.125, "give_up": 0.125})
+    listed = PriceSheet(PriceSettings(tools={"split": ToolPrice(money=1.0, seconds=0.0)}))
+    assert (listed.charge("split").money, listed.charge("delegate").money) == (1.0, 0.0002)
+
+
 def test_a_stored_cost_can_be_priced_again() -> None:
     cost = PriceSheet().charge("search")
     dear = PriceSheet(PriceSettings(money_per_second=0.0, unit=0.001))
@@ -36,6 +43,10 @@ def test_a_stored_cost_can_be_priced_again() -> None:
         (ToolSettings, {"python": {"seconds": 0}}),
         (ToolSettings, {"searxng_url": "file:///etc/passwd"}),
         (ToolSettings, {"timeouts": {"search": 0}}),
+        (ToolSettings, {"composite": {"tools": ["browse"]}}),
+        (ToolSettings, {"composite": {"tools": ["split", "split"]}}),
+        (ToolSettings, {"composite": {"splitting": "often"}}),
+        (ToolSettings, {"composite": {"width": 0}}),
         (PythonLimits, {"memory_bytes": None}),
         (PriceSettings, {"unit": 0}),
         (PriceSettings, {"tools": {"search": {"money": -1, "seconds": 0}}}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -65,12 +66,14 @@ class CountingSession:
 class CountingPolicy(Policy):
     """A policy whose sessions count, and that remembers every sequence it wrote."""
 
-    def __init__(self, *, slots: int = 64, kept_tokens: int = 32768) -> None:
+    def __init__(self, *, slots: int = 64, kept_tokens: int = 32768, exact: bool = False) -> None:
+        """`exact`: computes in fp64, where what else is in a batch does not move the digits that decide."""
         torch.set_num_threads(1)
         settings = PolicySettings(dtype="float32", slots=slots, threads=1, kept_tokens=kept_tokens)
         self.sessions: list[CountingSession] = []
         self.written: list[tuple[GenerateRequest, Action]] = []
-        super().__init__(leaning_llama(), tokenizer(), settings, policy_id="tiny")
+        model = deepcopy(leaning_llama()).double() if exact else leaning_llama()
+        super().__init__(model, tokenizer(), settings, policy_id="tiny")
 
     def new_session(self, rows: int) -> Session:
         self.sessions.append(CountingSession(super().new_session(rows)))

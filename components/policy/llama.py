@@ -203,7 +203,7 @@ def normalise(x: Tensor, eps: float) -> Tensor:
     """x / rms(x) over the last dimension, in two passes over memory (the library's norm takes six on a CPU)."""
     if kernels.usable(x):
         return kernels.norm(x, eps)
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
     scale: Tensor = length.square_().mul_(1.0 / x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
     return x * scale
 

@@ -34,9 +34,9 @@ def rows_of(tree: Tree, verbs: Verbs) -> tuple[NodeRow, ...]:
 
 @pytest.mark.parametrize("selection", ["puct", "gumbel"])
 def test_sixteen_trees_in_lockstep_are_node_by_node_those_grown_alone(selection: str) -> None:
-    """Sampled at a low temperature: among 49152 words as likely as each other, the last digit of a sum decides."""
+    """In fp64 and at a low temperature: among 49152 words as likely as each other, the last digit of a sum decides."""
     settings = CHOSEN.model_copy(update={"selection": selection, "temperature": 0.05})
-    with searching(settings) as (verbs, _, policy):
+    with searching(settings, CountingPolicy(exact=True)) as (verbs, _, policy):
         together = search(problems(16), verbs, settings)
         alone = []
         for problem in problems(16):

@@ -14,7 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components.schema.report import GateResult, PromotionDecision
-from flows.shared import promotion
+from flows.shared import approvals, promotion
+from flows.shared.notices import tell
+from flows.shared.notify import Notice
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
@@ -46,7 +48,9 @@ def gate(paths: Paths, registry: Registry, settings: RegistrySettings, version: 
 def promote(
     paths: Paths, registry: Registry, settings: RegistrySettings, version: Version, verdict: GateResult
 ) -> PromotionDecision:
-    """What was done with the verdict."""
+    """What was done with the verdict; where approval is required, one to promote waits for a person."""
+    if settings.approval == "required" and verdict.decision == "promote":
+        return approvals.wait(paths, registry, settings, version, verdict)
     return promotion.promote(paths, registry, settings, version, verdict)
 
 
@@ -56,7 +60,12 @@ def promote_payload(paths: Paths) -> PromotionDecision:
     registry = Registry(paths, experiment=settings.experiment, model=settings.model)
     version = register(paths, registry, settings)
     verdict = gate(paths, registry, settings, version)
-    return promote(paths, registry, settings, version, verdict)
+    decision = promote(paths, registry, settings, version, verdict)
+    if decision.promoted:
+        tell(paths, Notice("promoted", f"version {version.number} is champion", verdict.reason))
+    elif version.number in {one.version for one in approvals.waiting(paths)}:
+        tell(paths, Notice("approval-waiting", f"version {version.number} waits for approval", verdict.reason))
+    return decision
 
 
 def _report(verdict: GateResult) -> str:

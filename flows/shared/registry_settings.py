@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,6 +41,8 @@ class RegistrySettings(BaseModel):
     """Rows that the first model of all is gated against."""
     required_tags: tuple[str, ...] = ()
     """A version without these is never promoted."""
+    approval: Literal["none", "required"] = "none"
+    """`required`: what the gate would promote waits for `qanat approve`."""
     gate: dict[str, Any] = {}
     """Thresholds; validated by the evaluation house (`Params.gate`)."""
 

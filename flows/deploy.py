@@ -1,18 +1,22 @@
 """The deployments: which flows a server can run, on which commit, when. `qanat deploy` serves them from this machine.
 
 Takes the project's paths and a Prefect server; serves until it is told to stop. Each deployment carries the commit it
-was made from as its version, so a later run does what was deployed, not what was edited since. Does not start the server.
+was made from as its version, so a later run does what was deployed, not what was edited since. Does not start the
+server.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
+from prefect.exceptions import TerminationSignal
+from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from flows.deployed import evaluate, promote, retrain
@@ -56,9 +60,13 @@ def deploy(paths: Paths, *, cron: Sequence[str], on_events: bool, say: Callable[
     end_left_stages(paths)
     watch_heartbeats()
     made = [deployment(one, version=version, cron=cron, on_events=on_events) for one in FLOWS]
-    say(f"deployed {', '.join(one.flow.name for one in FLOWS)} at version {version}")
     # another process that serves the same deployments must not find its schedules paused because this one ended
-    serve(*made, pause_on_shutdown=False, print_starting_message=False, limit=PARALLEL)
+    runner = Runner(pause_on_shutdown=False, limit=PARALLEL)
+    for one in made:
+        runner.add_deployment(one)
+    say(f"deployed {', '.join(one.name for one in made)} at version {version}")
+    with contextlib.suppress(TerminationSignal):
+        asyncio.run(runner.start())
 
 
 def deployment(one: Deployed, *, version: str, cron: Sequence[str], on_events: bool) -> RunnerDeployment:

@@ -1,8 +1,8 @@
 """What may be removed, and its removal: old workspaces, and checkpoints of stages that nobody continued.
 
-Takes the project's paths; gives what would go and how large it is. Keeps what a flow run under way, a waiting approval
-or an aliased version needs, and the newest few. A removed workspace leaves its `dvc.lock` in the store: with DVC's cache,
-which is never touched here, that brings back the data of any registered version.
+Takes the project's paths; gives what would go and how large it is. Keeps what a flow run under way, a waiting
+approval or an aliased version needs, and the newest few. A removed workspace leaves its `dvc.lock` in the store: with
+DVC's cache, which is never touched here, that brings back the data of any registered version.
 """
 
 from __future__ import annotations

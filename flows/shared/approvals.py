@@ -1,7 +1,8 @@
 """Verdicts that wait for a person: a small file each, so that no trainer and no process has to wait.
 
 Takes the project's paths and the gate's verdict; gives what waits, and completes it through the promotion that would
-have been made without asking. A verdict over another champion than the present one is refused: it says nothing any more.
+have been made without asking. A verdict over another champion than the present one is refused: it says nothing any
+more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which flow runs have a living process, and what is said of those that have none.
 
 Takes the project's paths; gives records of processes, and marks runs as CRASHED on the server: open-source Prefect
-leaves the run of a killed process RUNNING for ever. Ends no living process. Knows this machine only: runs in work pools are
-watched by their heartbeats (`flows/shared/heartbeats.py`).
+leaves the run of a killed process RUNNING for ever. Ends no living process. Knows this machine only: runs in work
+pools are watched by their heartbeats (`flows/shared/heartbeats.py`).
 """
 
 from __future__ import annotations

@@ -116,8 +116,19 @@ def _decide(paths: Paths, folder: Folder, newest: Newest | None) -> Decision:
         seen = Seen(folder.data, folder.rows, min(changed, now), min(since, now), asked)
         decision = decide(seen, now, load_operations(paths).watch)
         if isinstance(decision, Start):
-            _ask(paths, client, Newest(decision.data, folder.rows, decision.attempt, now, None))
+            _ask(paths, client, _wish(decision, folder.rows, newest, now))
     return decision
+
+
+def _wish(start: Start, rows: int, newest: Newest | None, now: float) -> Newest:
+    """A new wish, or again the one that was kept and perhaps never told.
+
+    Its time makes the key by which a server knows it: annotations that went back to what they once were would else be
+    given the run of that time.
+    """
+    if newest is not None and (newest.data, newest.attempt, newest.workspace) == (start.data, start.attempt, None):
+        return newest
+    return Newest(start.data, rows, start.attempt, now, None)
 
 
 def _ask(paths: Paths, client: SyncPrefectClient, wish: Newest) -> None:
@@ -130,7 +141,7 @@ def _ask(paths: Paths, client: SyncPrefectClient, wish: Newest) -> None:
     run = client.create_flow_run_from_deployment(
         deployment.id,
         parameters={"request": {"why": f"annotations {wish.data[:12]}"}},
-        idempotency_key=f"annotations-{wish.data}-{wish.attempt}",
+        idempotency_key=f"annotations-{wish.data}-{wish.attempt}-{wish.asked_at}",
     )
     write_newest(paths, replace(wish, flow_run_id=str(run.id)))
 

@@ -143,7 +143,7 @@ def test_retrain_whose_machine_died_is_found_crashed_and_its_successor_resumes_i
     from flows.watch import Start, look
 
     (project.root / "pause-at").write_text("3")
-    subprocess.run(["git", "add", "-A"], cwd=project.root, check=True)
+    subprocess.run(["git", "add", "pause-at"], cwd=project.root, check=True)
     subprocess.run(["git", "commit", "-qm", "pause"], cwd=project.root, check=True)
     first = served()
     assert isinstance(look(project), Start)

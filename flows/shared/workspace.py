@@ -51,7 +51,12 @@ def prepare(desk: Paths, *, commit: str, profile: str | None, seed: int | None) 
     desk.workspaces.mkdir(parents=True, exist_ok=True)
     with (desk.workspaces / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return _prepare(desk, sha, profile, seed)
+        incoming = desk.workspaces / "incoming"
+        shutil.rmtree(incoming, ignore_errors=True)
+        try:
+            return _prepare(desk, incoming, sha, profile, seed)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
 
 
 def resolve(root: Path, commit: str) -> str:
@@ -68,9 +73,8 @@ def read_workspace(folder: Path) -> Workspace | None:
     return read_records(marker, Workspace)[0] if marker.is_file() else None
 
 
-def _prepare(desk: Paths, sha: str, profile: str | None, seed: int | None) -> Workspace:
-    incoming = desk.workspaces / "incoming"
-    shutil.rmtree(incoming, ignore_errors=True)
+def _prepare(desk: Paths, incoming: Path, sha: str, profile: str | None, seed: int | None) -> Workspace:
+    """Annotations and parameters are copied first: the key is that of the copies, whoever adds meanwhile."""
     shutil.copytree(desk.annotations, incoming / "annotations", ignore=shutil.ignore_patterns(".*"))
     params = Paths(incoming)
     params.params.write_text(_git(desk.root, "show", f"{sha}:params.yaml"), encoding="utf-8")

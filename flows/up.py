@@ -25,12 +25,7 @@ def services(paths: Paths, *, cron: tuple[str, ...]) -> tuple[Service, ...]:
     """What runs, in the order of starting."""
     ports = load_operations(paths).ports
     prefect, mlflow = f"http://127.0.0.1:{ports.prefect}", f"http://127.0.0.1:{ports.mlflow}"
-    env = {
-        "PREFECT_API_URL": f"{prefect}/api",
-        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        "MLFLOW_TRACKING_URI": tracking_uri(paths),
-    }
+    env = {"PREFECT_API_URL": f"{prefect}/api", "MLFLOW_TRACKING_URI": tracking_uri(paths)}
     server = (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports.prefect))
     pages = tuple(mlflow_command(paths, port=ports.mlflow))
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

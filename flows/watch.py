@@ -93,7 +93,8 @@ class Folder:
 def look(paths: Paths, folder: Folder | None = None) -> Decision:
     """Decide over the annotations as they are, and do it."""
     folder = folder or Folder()
-    paths.intake.mkdir(parents=True, exist_ok=True)
+    for needed in (paths.intake, paths.annotations):
+        needed.mkdir(parents=True, exist_ok=True)
     with (paths.intake / "watch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder.look(paths)

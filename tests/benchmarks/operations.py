@@ -155,7 +155,7 @@ def _server(folder: Path) -> Iterator[tuple[Paths, str]]:
 @contextmanager
 def _served(folder: Path) -> Iterator[tuple[Paths, str]]:
     with _server(folder) as (paths, url):
-        os.environ.update({"PREFECT_API_URL": url, "PREFECT_RUNNER_POLL_FREQUENCY": "1"})
+        os.environ["PREFECT_API_URL"] = url
         with _command(paths, "deploy"):
             _until(lambda: _deployment(url))
             yield paths, url
@@ -176,7 +176,7 @@ def _project(root: Path) -> Paths:
     for name, text in {**files, ".gitignore": ".work/\n.qanat/\n/data/annotations\n"}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    os.environ.update(own_environment(root / "mlflow.db"))
+    os.environ.update({**own_environment(root / "mlflow.db"), "PREFECT_HOME": str(Paths(root).prefect_home)})
     git = (["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "x"])
     for command in git:
         subprocess.run(command, cwd=root, check=True, capture_output=True)

@@ -31,7 +31,7 @@ def _until(true: Callable[[], Any], seconds: float = 120) -> Any:
 
 def _serve(project: Paths, api: str) -> subprocess.Popen[str]:
     """`qanat deploy`, once it has deployed."""
-    env = {**os.environ, "PREFECT_API_URL": api, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    env = {**os.environ, "PREFECT_API_URL": api}
     served = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "deploy", "--cron", "0 3 * * *"],
         cwd=project.root,

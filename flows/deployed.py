@@ -2,6 +2,8 @@
 
 Takes a request, a form in Prefect's pages; gives what was done. A deployment works on the commit it was made from. One
 of these runs at a time; of those that wait only the newest is kept. Does not serve, schedule or watch.
+
+What does the work is imported inside the flows: a run is RUNNING, for people and for the watcher, seconds earlier.
 """
 
 from __future__ import annotations
@@ -19,14 +21,12 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.retrain import Retrained, work
 from flows.shared.environ import tracking_uri
 from flows.shared.faults import UserFault
 from flows.shared.living import living
 from flows.shared.newest_retrain import Newest, read_newest, write_newest
 from flows.shared.notices import tell_failure
 from flows.shared.paths import Paths, project
-from flows.shared.promotion_tasks import promote_payload
 from flows.shared.turns import turn
 from flows.shared.workspace import Workspace, prepare, version_of
 
@@ -67,6 +67,8 @@ def evaluate(request: RetrainRequest = AS_IT_IS) -> Any:
 @flow(name="promote", **HOOKS)
 def promote() -> Any:
     """Register, gate and promote what the newest retrain made."""
+    from flows.shared.promotion_tasks import promote_payload
+
     desk = project()
     newest = read_newest(desk)
     if newest is None or newest.workspace is None or not Path(newest.workspace).is_dir():
@@ -85,11 +87,14 @@ def _in_workspace(request: RetrainRequest, *, promote: bool) -> Any:
         get_run_logger().info(f"workspace {space.key}: commit {space.commit[:12]}, annotations {space.data[:12]}")
         _record(desk, space, at)
         with contextlib.chdir(space.root):
-            return _told(work(Paths(Path(space.root)), promote=promote))
+            return _work(Paths(Path(space.root)), promote=promote)
 
 
-def _told(done: Retrained) -> Retrained:
-    """The outcome, for those who read the run's log."""
+def _work(space: Paths, *, promote: bool) -> Any:
+    """The retrain itself; its outcome is logged for those who read the run."""
+    from flows.retrain import work
+
+    done = work(space, promote=promote)
     get_run_logger().info(", ".join(f"{stage} {outcome}" for stage, outcome in done.outcomes.items()))
     return done
 

@@ -33,13 +33,14 @@ from tests.flows.conftest import DAG, FIRST, REGISTRY, REPOSITORY, SECOND, THIRD
 
 WRITERS = 8
 ANNOTATIONS = 1000
-TRIGGERS = 8
+TRIGGERS = 10
 REPEATS = 3
 SETTINGS = "watch: {quiet_seconds: 0, minimum: 1, poll_seconds: 0.5}\nfree_gigabytes: 0\n"
 
 
 def main(wanted: Sequence[str]) -> None:
     """Measure and write."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are ended as well
     started = time.perf_counter()
     for name in wanted or MEASURES:
         told(f"== {name}")

@@ -193,7 +193,9 @@ def _deployment(api: str) -> str | None:
 
 
 def _ask(api: str) -> str:
-    made = httpx.post(f"{api}/deployments/{_deployment(api)}/create_flow_run", json={})
+    """Asked again while the server's database is busy (503), as Prefect's own client does."""
+    address = f"{api}/deployments/{_deployment(api)}/create_flow_run"
+    made = _until(lambda: (answer := httpx.post(address, json={})).status_code != 503 and answer)
     return str(made.raise_for_status().json()["id"])
 
 

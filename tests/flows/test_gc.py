@@ -61,7 +61,7 @@ def test_needed_and_newest_workspaces_stay_and_removed_ones_leave_their_lock(pro
     assert [space.root.is_dir() for space in (idle, waits, champion, asked, newest)] == [False, True, True, True, True]
     assert (project.locks / f"{digest}.lock").read_text() == "lock 1"
     assert project.registry.is_file()
-    assert project.mlflow_artifacts.is_dir()
+    assert (registry.folder(version) / "config.json").is_file()
     listing = subprocess.run(["git", "worktree", "list"], cwd=project.root, capture_output=True, text=True).stdout
     assert str(idle.root) not in listing
 

@@ -11,7 +11,7 @@ help:
 	@echo "make run    the whole job, annotations to a promoted model (installs first; about 25 minutes on 2 cores)"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types, import contracts"
-	@echo "make bench  the engine against Hugging Face's (results: tests/benchmarks/results/)"
+	@echo "make bench  the gate's operating curve, the engine against Hugging Face's (results: tests/benchmarks/results/)"
 	@echo "make smoke  the whole job on a handful of problems, in a scratch copy"
 
 setup: $(STAMP)
@@ -39,6 +39,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.gate
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PINS) -e ".[bench]"
 	$(BIN)/python -m tests.benchmarks.rl_step

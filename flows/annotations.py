@@ -18,19 +18,20 @@ from components.records.intake import Added, Intake, add_files
 from components.records.jsonl import dump_line
 from components.records.label_studio import BadExport, parse_export
 from components.records.quarantine import format_rejects
-from components.tools.spec import KNOWN_SPECS
 from flows.shared.faults import UserFault
 from flows.shared.hints import hint
+from flows.shared.params import load_params
 from flows.shared.paths import Paths
+from flows.shared.tools import specs_of_tools
 from flows.shared.tracking import track
 
 SEED = 0
 """The seed set is the same whatever params.yaml says: it stands for work that people did once."""
 
 
-def check(file: Path) -> tuple[list[str], bool]:
+def check(paths: Paths, file: Path) -> tuple[list[str], bool]:
     """One line a bad row and a summary; and whether all rows are good."""
-    batch = read_annotations(file, tools=KNOWN_SPECS)
+    batch = read_annotations(file, tools=specs_of_tools(paths, load_params(paths)))
     summary = f"{len(batch.annotations)} good rows, {len(batch.rejects)} bad"
     return [*format_rejects(batch.rejects), summary], not batch.rejects
 
@@ -39,9 +40,9 @@ def add(paths: Paths, files: Sequence[Path]) -> tuple[list[str], bool]:
     """Take in every good row of `.jsonl` files and Label Studio exports (`.json`); lines for a person, and whether all
     rows were good. Others see the new rows whole or not at all.
     """
-    intake = Intake(paths.annotations, paths.intake)
+    intake, tools = Intake(paths.annotations, paths.intake), specs_of_tools(paths, load_params(paths))
     with tempfile.TemporaryDirectory() as scratch:
-        added = add_files(intake, [_as_rows(file, Path(scratch)) for file in files], tools=KNOWN_SPECS)
+        added = add_files(intake, [_as_rows(file, Path(scratch)) for file in files], tools=tools)
     lines = [
         *format_rejects(added.rejects),
         f"{len(added.added)} added, {added.known} known, {_refused(added)} refused",

@@ -7,15 +7,12 @@ from flows.shared.approvals import Waiting, complete, waiting
 from flows.shared.notices import tell
 from flows.shared.notify import Notice
 from flows.shared.paths import Paths
-from flows.shared.registry import Registry
-from flows.shared.registry_settings import load_registry_settings
+from flows.shared.promoting import open_desk
 
 
 def settle(paths: Paths, number: str, *, approved: bool, by: str, why: str) -> PromotionDecision:
     """Complete what waits; those who asked for it are told of a promotion."""
-    settings = load_registry_settings(paths)
-    registry = Registry(paths, experiment=settings.experiment, model=settings.model)
-    decision = complete(paths, registry, settings, number, approved=approved, by=by, why=why)
+    decision = complete(open_desk(paths), number, approved=approved, by=by, why=why)
     if decision.promoted:
         tell(paths, Notice("promoted", f"version {number} is champion", f"Approved by {by}: {why}"))
     return decision

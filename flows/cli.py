@@ -12,12 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
+from flows import cli_promotion
 from flows.shared import environ
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths, project
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
 app.add_typer(annotation_app, name="annotations")
+cli_promotion.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,12 +82,17 @@ def _retrain(paths: Paths) -> None:
 
 
 @app.command()
-def ask(question: Annotated[str, typer.Argument(help="What you want to know.")]) -> None:
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    rerank: Annotated[
+        Literal["q"] | None, typer.Option(help="q: of several candidates, act on the one with the greatest Q(s, a).")
+    ] = None,
+) -> None:
     """Ask the promoted champion; shows its calls and what they cost."""
     from flows.ask import ask as answer
     from flows.ask import describe
 
-    for line in describe(answer(_project(), question)):
+    for line in describe(answer(_project(), question, rerank=rerank)):
         _say(line)
 
 
@@ -101,17 +108,20 @@ def ui(
 
 
 @app.command()
-def promote() -> None:
-    """Register, gate and promote what is on disk, without retraining."""
-    from flows.shared import prefect_server
-    from flows.shared.process import alone
+def experiments(
+    name: Annotated[str, typer.Argument(help="Which claim to test; `list` shows them.")] = "list",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    profile: Annotated[str, typer.Option(help="demo, full or smoke.")] = "demo",
+) -> None:
+    """Test a claim: run its variants of the pipeline and write data/reports/experiments/NAME.json."""
+    from flows.experiments import listed, run_experiment
 
-    paths = _project()
-    with alone(paths.serving) as groups, prefect_server.api(paths, groups):
-        from flows.promote import promote as decide
-
-        decide(str(paths.root))
-    _summary(paths)
+    if name == "list":
+        for line in listed():
+            _say(line)
+        return
+    for line in run_experiment(_project(), name, seeds=range(seeds), profile=profile, say=_say):
+        _say(line)
 
 
 @app.command()
@@ -151,7 +161,7 @@ def deploy(
     cron: Annotated[list[str] | None, typer.Option(help="When to retrain, as cron says it; may be repeated.")] = None,
     on_events: Annotated[bool, typer.Option(help="Look at the annotations whenever some were added.")] = False,
 ) -> None:
-    """Serve the deployments retrain, watch, evaluate and promote from this machine, until Ctrl-C."""
+    """Serve the deployments retrain, watch, evaluate, promote, rollback and reconcile from here, until Ctrl-C."""
     paths = _project()
     _use_server(paths)
     from flows.deploy import deploy as serve
@@ -200,12 +210,29 @@ def gc(apply: Annotated[bool, typer.Option(help="Remove it; without this it is o
     collect(_project(), apply=apply, say=_say)
 
 
+@app.command()
+def rescore(
+    files: Annotated[list[Path] | None, typer.Argument(help="Trajectories; by default all that stages left.")] = None,
+    money: Annotated[list[str] | None, typer.Option(help="TOOL=PRICE of a call; may be repeated.")] = None,
+    seconds: Annotated[list[str] | None, typer.Option(help="TOOL=SECONDS of a call; may be repeated.")] = None,
+    price: Annotated[float | None, typer.Option(help="lambda: reward lost per unit of cost.")] = None,
+    params: Annotated[Path | None, typer.Option(help="Another file like params.yaml: its prices and reward.")] = None,
+) -> None:
+    """Score stored trajectories again under other prices or weights, without a model."""
+    from flows.rescore import Wanted, describe, rescore_files
+
+    wanted = Wanted(tuple(money or ()), tuple(seconds or ()), price, params)
+    for written in rescore_files(_project(), files or [], wanted):
+        for line in describe(written):
+            _say(line)
+
+
 @annotation_app.command("check")
 def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, or a folder of them.")]) -> None:
     """Explain every bad row of an annotation file."""
     from flows.annotations import check
 
-    lines, good = check(file)
+    lines, good = check(_project(), file)
     for line in lines:
         _say(line)
     if not good:

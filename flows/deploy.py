@@ -20,9 +20,10 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from flows.deployed import evaluate, promote, retrain
+from flows.promote import reconcile, rollback
+from flows.shared import living
 from flows.shared.heartbeats import watch_heartbeats
 from flows.shared.hints import EVENT, RESOURCE
-from flows.shared.living import TAG, end_left_stages, reconcile
 from flows.shared.paths import Paths
 from flows.shared.workspace import version_of
 from flows.watch import watch
@@ -48,6 +49,8 @@ FLOWS: tuple[Deployed, ...] = (
     Deployed(watch, on_annotations=True),
     Deployed(evaluate),
     Deployed(promote),
+    Deployed(rollback),
+    Deployed(reconcile),
 )
 """One line a deployment."""
 
@@ -55,9 +58,9 @@ FLOWS: tuple[Deployed, ...] = (
 def deploy(paths: Paths, *, cron: Sequence[str], on_events: bool, say: Callable[[str], None]) -> None:
     """Serve all deployments until SIGTERM or Ctrl-C; runs that a killed predecessor left are settled first."""
     version = version_of(paths.root)
-    for run in reconcile(paths):
+    for run in living.reconcile(paths):
         say(f"flow run {run}: its process is gone, marked as crashed")
-    end_left_stages(paths)
+    living.end_left_stages(paths)
     watch_heartbeats()
     made = [deployment(one, version=version, cron=cron, on_events=on_events) for one in FLOWS]
     # another process that serves the same deployments must not find its schedules paused because this one ended
@@ -75,7 +78,7 @@ def deployment(one: Deployed, *, version: str, cron: Sequence[str], on_events: b
     made = one.flow.to_deployment(
         one.flow.name,
         version=version,
-        tags=[TAG],
+        tags=[living.TAG],
         cron=list(cron) if one.scheduled and cron else None,
         triggers=[trigger] if one.on_annotations and on_events else [],
         entrypoint_type=EntrypointType.MODULE_PATH,

@@ -63,7 +63,7 @@ def reward_steps(count: int = 120) -> list[dict[str, float]]:
             "step": step,
             "reward/likelihood": 0.4 + 0.4 * step / count + generator.gauss(0, 0.05),
             "reward/correct": 0.55 + 0.3 * step / count + generator.gauss(0, 0.06),
-            "reward/cost": -0.9 + 0.5 * step / count + generator.gauss(0, 0.05),
+            "reward/money": -0.9 + 0.5 * step / count + generator.gauss(0, 0.05),
             "rollout/call_rate": 0.95 - 0.3 * step / count + generator.gauss(0, 0.03),
         }
         for step in range(count)

@@ -14,9 +14,10 @@ from components.schema.cost import Cost
 from components.schema.identity import stable_hash
 from components.schema.message import Message, ToolCall, ToolResult
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
-from components.schema.proposal import Proposal
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import ANSWER, Action, State, Transition
 from components.search.verbs import Verbs
+from components.search.worth import Worth
 
 World = Callable[[State], Sequence[tuple[str, float]]]
 """Turns proposed at a state, with their priors."""
@@ -76,14 +77,21 @@ class Counts:
     stepped: list[int]
 
 
+def _propose(world: World, request: ProposalRequest) -> list[Proposal]:
+    """What the world offers; a further sample is the word `more` with a number that comes round every three draws."""
+    if request.decision is None:
+        return [Proposal(make_action(turn), prior, context_tokens=7) for turn, prior in world(request.state)]
+    turn = f"{'' if request.decision == ANSWER else 'call:'}more{request.drawn % 3}"
+    return [Proposal(make_action(turn), 1.0, context_tokens=7)]
+
+
 def make_verbs(world: World, *, chance: Callable[[State], float] = lambda state: 0.0) -> tuple[Verbs, Counts]:
     """The verbs of a search in a world, and a count of their use."""
     counts = Counts([], [])
 
-    def propose(states: Sequence[State], *, seeds: Sequence[int]) -> list[list[Proposal]]:
-        assert len(states) == len(seeds)
-        counts.proposed.append(len(states))
-        return [[Proposal(make_action(turn), prior, context_tokens=7) for turn, prior in world(s)] for s in states]
+    def propose(requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
+        counts.proposed.append(len(requests))
+        return [_propose(world, request) for request in requests]
 
     def step_many(
         states: Sequence[State], actions: Sequence[Action], *, prompt_tokens: Sequence[int]
@@ -94,7 +102,7 @@ def make_verbs(world: World, *, chance: Callable[[State], float] = lambda state:
 
     verbs = Verbs(
         propose=propose,
-        value=lambda states: [chance(state) for state in states],
+        value=lambda states: [Worth(chance(state)) for state in states],
         judge=lambda problem, answer: answer == problem.reference.answer,
         step_many=step_many,
         units=lambda cost: cost.money + cost.seconds,

@@ -7,7 +7,7 @@ answers, what was dropped and a report. It writes no files and trains nothing.""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.curation.demonstrate import (
@@ -27,6 +27,7 @@ from components.curation.knownness import Ask, ask_base, chat_fault, complete
 from components.curation.leaks import leaks
 from components.curation.ledger import Ledger
 from components.curation.matching import Match, match_all
+from components.curation.problem_making import TOOLS
 from components.curation.settings import CurateSettings
 from components.records.annotations import AnnotationBatch
 from components.records.quarantine import Reject
@@ -62,12 +63,19 @@ def curate(
     ask: Ask,
     score_reference: ScoreReference,
     toolbox: ToolCaller,
+    tools: Sequence[str] = TOOLS,
 ) -> CuratedData:
-    """Everything that training and evaluation read; `pool` maps the prompts of all profiles to their splits."""
+    """Everything that training and evaluation read; `pool` maps the prompts of all profiles to their splits.
+
+    `tools`: names of the open tools; every problem may use all of them.
+    """
     ledger = Ledger()
+    batch = _without(batch, settings.left_out_annotators, ledger)
     answers = ask_base(problems, ask, settings)
-    asked = tuple(_completed(problems, answers, settings, ledger))
-    matches = tuple(match_all(batch.annotations, {problem.prompt: problem for problem in asked}, pool, ledger))
+    completed = _completed(problems, answers, settings, ledger)
+    asked = tuple(replace(problem, tool_names=tuple(tools)) for problem in completed)
+    by_prompt = {problem.prompt: problem for problem in asked}
+    matches = tuple(match_all(batch.annotations, by_prompt, pool, ledger, tools=tools))
     matches = tuple(_sound(_distinct(matches, settings, ledger), ledger))
     demonstrations = tuple(_demonstrations(matches, answers, settings, score_reference, toolbox, ledger))
     own = {match.problem.problem_id: match.problem for match in matches if match.problem.family == "annotated"}
@@ -82,6 +90,17 @@ def curate(
         rejects=(*batch.rejects, *ledger.rejects),
         report={**ledger.report(), **_counts(kept, told), "malformed_rows": len(batch.rejects)},
     )
+
+
+def _without(batch: AnnotationBatch, annotators: Sequence[str], ledger: Ledger) -> AnnotationBatch:
+    """The rows of the others; those of `annotators` go into quarantine."""
+    kept = []
+    for annotation in batch.annotations:
+        if annotation.annotator in annotators:
+            ledger.drop(annotation, "any", "left_out")
+        else:
+            kept.append(annotation)
+    return replace(batch, annotations=tuple(kept))
 
 
 def _completed(

@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "own_answer_unfinished": "the base model's answer has no sentence end. Fix: ask something plainer",
     "held_out": "its prompt belongs to the validation or test split. Fix: annotate train problems",
     "unknown_prompt": "no problem has this prompt, and it has no reference. Fix: copy the prompt or add a reference",
+    "left_out": "curate.left_out_annotators names its annotator. Fix: take the name out of params.yaml",
     "near_duplicate": "it repeats an earlier annotation. Fix: remove one of them",
     "too_many_calls": "it makes more calls than the problem allows. Fix: leave calls out",
     "wrong_answer": "its answer does not pass the problem's checker. Fix: correct the answer",

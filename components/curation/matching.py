@@ -6,13 +6,13 @@ makes a train problem of the family `annotated`."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.curation.ledger import Ledger
+from components.curation.own_problems import checker_for
 from components.curation.problem_making import Question, as_problem
-from components.reward.text import numbers_in
 from components.schema.annotation import AnnotatedReference, Annotation, Preference
-from components.schema.problem import Budget, CheckerSpec, Problem, Reference, Split
+from components.schema.problem import Budget, Problem, Reference, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,17 @@ class Match:
 
 
 def match_all(
-    annotations: Sequence[Annotation], problems: Mapping[str, Problem], pool: Mapping[str, Split], ledger: Ledger
+    annotations: Sequence[Annotation],
+    problems: Mapping[str, Problem],
+    pool: Mapping[str, Split],
+    ledger: Ledger,
+    *,
+    tools: Sequence[str],
 ) -> Iterator[Match]:
-    """Matches with train problems (by prompt); `pool` tells the split of prompts that this profile did not draw."""
+    """Matches with train problems (by prompt); `pool` tells the split of prompts that this profile did not draw.
+
+    `tools`: names of the tools that a problem made here may use.
+    """
     made: dict[str, Problem] = {}
     for annotation in annotations:
         prompt = annotation.prompt
@@ -43,19 +51,15 @@ def match_all(
             if reference is None:
                 ledger.drop(annotation, "unknown", "unknown_prompt", "prompt")
             else:
-                made[prompt] = _annotated_problem(prompt, reference)
+                made[prompt] = replace(_annotated_problem(prompt, reference), tool_names=tuple(tools))
                 yield Match(annotation, made[prompt])
 
 
 def _annotated_problem(prompt: str, reference: AnnotatedReference) -> Problem:
-    numbers = numbers_in(reference.answer)
-    only_number = len(numbers) == 1 and len(reference.answer.split()) <= 2
     question = Question(
         prompt=prompt,
         reference=Reference(text=reference.text, answer=reference.answer, aliases=reference.aliases),
-        checker=CheckerSpec("number", {"value": numbers[0], "relative_tolerance": 0.01})
-        if only_number
-        else CheckerSpec("phrase"),
+        checker=checker_for(reference.answer),
         family="annotated",
         group=f"annotated:{prompt}",
         budget=Budget(),

@@ -36,6 +36,10 @@ class CurateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    sources: tuple[str, ...] = ()
+    """Your own problems, all taken beside the generated ones: JSON Lines files or dataset folders below `own/` or
+    `data/annotations/`, or ids of datasets (`name@revision`); a row is an `OwnProblem`."""
+
     train_size: int = Field(default=640, ge=8)
     """Train problems."""
     validation_size: int = Field(default=64, ge=8)
@@ -56,5 +60,7 @@ class CurateSettings(BaseModel):
     """Train problems outside fact and chat for which the base model's own answer is asked."""
     minimum_f1: float = Field(default=0.5, ge=0.0, le=1.0)
     """Word overlap with the base model's own answer that passes a chat problem."""
+    left_out_annotators: tuple[str, ...] = ()
+    """Annotators whose rows are quarantined, as if they had not been written."""
     chat_max_words: int = Field(default=16, ge=1)
     """A chat problem is kept only if the base model's own answer is a whole sentence of at most so many words."""

@@ -75,4 +75,5 @@ def replay(trajectory: Trajectory, problem: Problem, toolbox: ToolCaller | None 
         success=trajectory.outcome.success,
         forced=trajectory.forced,
     )
-    return replace(again, outcome=replace(again.outcome, reward_parts=trajectory.outcome.reward_parts))
+    parts, evidence = trajectory.outcome.reward_parts, trajectory.outcome.evidence
+    return replace(again, outcome=replace(again.outcome, reward_parts=parts, evidence=evidence))

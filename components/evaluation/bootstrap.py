@@ -147,6 +147,26 @@ def ratio_difference(
     )
 
 
+def quantile_difference(
+    a: Sequence[float], b: Sequence[float], groups: Sequence[str], quantile: float, *, seed: int, resamples: int
+) -> Interval | None:
+    """Quantile of `a` minus that of `b` on the same problems: the least value that this share does not exceed."""
+    if not groups:
+        return None
+    draws = resample(tuple(groups), seed=seed, resamples=resamples)
+    figure_R = _quantiles(a, draws, quantile) - _quantiles(b, draws, quantile)
+    return interval(figure_R, len(groups))
+
+
+def _quantiles(values: Sequence[float], draws: Resamples, quantile: float) -> Floats:
+    """The quantile in the data (entry 0) and in every resample (R + 1)."""
+    levels_V, place_P = np.unique(np.asarray(values, float), return_inverse=True)
+    counts_RV = totals(draws, np.eye(len(levels_V))[place_P.reshape(-1)])
+    reached_RV = np.cumsum(counts_RV, axis=1) >= quantile * counts_RV.sum(axis=1, keepdims=True) - 1e-9
+    found: Floats = levels_V[reached_RV.argmax(axis=1)]
+    return found
+
+
 def _known(values: Sequence[float | None]) -> dict[str, Floats]:
     known = np.asarray([value is not None for value in values], float)
     return {"value": np.asarray([value or 0.0 for value in values], float), "known": known}

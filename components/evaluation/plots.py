@@ -158,9 +158,12 @@ def _series_names(steps: Sequence[Mapping[str, Any]]) -> list[str]:
 def _panel(axes: Any, name: str, steps: Sequence[Mapping[str, Any]]) -> None:
     known = [(step["step"], step[name]) for step in steps if "step" in step and isinstance(step.get(name), int | float)]
     xs, ys = np.asarray([x for x, _ in known], float), np.asarray([y for _, y in known], float)
-    colour = {"reward/cost": "#d9480f", "reward/likelihood": "#7c5cbf", "reward/correct": "#0f9d76"}.get(
-        name, "#2f7fd1"
-    )
+    colour = {
+        "reward/money": "#d9480f",
+        "reward/time": "#b35c00",
+        "reward/likelihood": "#7c5cbf",
+        "reward/correct": "#0f9d76",
+    }.get(name, "#2f7fd1")
     axes.plot(xs, ys, color=colour, alpha=0.28, linewidth=1)
     axes.plot(xs, _smooth(ys), color=colour, linewidth=2)
     axes.set_title(name, loc="left", fontsize=10, color=INK)

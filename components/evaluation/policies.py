@@ -24,14 +24,20 @@ class Play:
 
 
 BASE = Play("base", "base", (ANSWER,))
-FORCED = (
-    Play("never-call", "final", (ANSWER,)),
-    Play("always-search", "final", ("search",)),
-    Play("always-python", "final", ("python",)),
-)
-"""The branches behind need, regret and the oracle: the final model with every first decision forced once."""
 TRAINED = (Play("clone", "clone", None), Play("reinforced", "reinforced", None), Play("final", "final", None))
-PLAN = (BASE, *FORCED, *TRAINED)
+
+
+def plan(judged: str) -> tuple[Play, ...]:
+    """The plays of an evaluation whose last model is `judged`."""
+    forced = (Play(name, judged, (decision,)) for name, decision in _FORCED)
+    models = [play.model for play in TRAINED]
+    return (BASE, *forced, *TRAINED[: models.index(judged) + 1])
+
+
+_FORCED = (("never-call", ANSWER), ("always-search", "search"), ("always-python", "python"))
+PLAN = plan("final")
+FORCED = PLAN[1:4]
+"""The branches behind need, regret and the oracle: the last model with every first decision forced once."""
 
 ORACLE = "oracle"
 """The policy that takes the best forced branch at every problem; read off, not played."""
@@ -41,9 +47,9 @@ COMPARISONS = (("clone", "base"), ("reinforced", "clone"), ("final", "reinforced
 """Pairs whose paired differences are reported: challenger, then what it is measured against."""
 MEANINGS = {
     "base": "the base model, zero-shot, without tools",
-    "never-call": "the final model, always made to answer directly",
-    "always-search": "the final model, always made to search first",
-    "always-python": "the final model, always made to run Python first",
+    "never-call": "the last model, always made to answer directly",
+    "always-search": "the last model, always made to search first",
+    "always-python": "the last model, always made to run Python first",
     ORACLE: "the best of the three forced branches, problem by problem",
     "clone": "after behaviour cloning of the annotations",
     "reinforced": "after cost-aware reinforcement learning",

@@ -38,6 +38,10 @@ class EvalRow:
     decision: str
     """The decision at the root: answer or a tool's name."""
     answer: str | None
+    seconds: float = 0.0
+    """Recorded seconds of the tool calls (the price sheet's, never a clock's)."""
+    unsafe: int = 0
+    """Calls that were refused for safety."""
 
 
 def rows_of(
@@ -72,6 +76,8 @@ def _row(policy: str, problem: Problem, trajectory: Trajectory, price: Price) ->
         invalid=sum(map(is_invalid, attempts)),
         decision=trajectory.transitions[0].action.decision if trajectory.transitions else ANSWER,
         answer=outcome.answer,
+        seconds=outcome.cost.seconds,
+        unsafe=sum(result.refused for transition in attempts for result in transition.results),
     )
 
 

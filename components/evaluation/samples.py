@@ -53,6 +53,14 @@ class SampleView:
 def choose_samples(
     problems: Sequence[Problem], trajectories: Iterable[Trajectory], price: Price, *, count: int
 ) -> tuple[SampleView, ...]:
+    """`count` trajectories in words, chosen by `choose`."""
+    chosen = choose(problems, trajectories, count=count)
+    return tuple(view(problem, trajectory, price) for problem, trajectory in chosen)
+
+
+def choose(
+    problems: Sequence[Problem], trajectories: Iterable[Trajectory], *, count: int
+) -> tuple[tuple[Problem, Trajectory], ...]:
     """`count` trajectories spread evenly over families, wrong and right by turns; the order is a stable hash."""
     played = {trajectory.problem_id: trajectory for trajectory in trajectories}
     queues: dict[str, list[Problem]] = {}
@@ -62,7 +70,7 @@ def choose_samples(
     ranked = [item for queue in queues.values() for item in _ranks(queue, played)]
     ranked.sort(key=lambda item: (item[0], item[1].family))
     chosen = sorted((problem for _, problem in ranked[:count]), key=lambda problem: problem.family)
-    return tuple(view(problem, played[problem.problem_id], price) for problem in chosen)
+    return tuple((problem, played[problem.problem_id]) for problem in chosen)
 
 
 def view(problem: Problem, trajectory: Trajectory, price: Price) -> SampleView:

@@ -43,13 +43,15 @@ def attention(
 class _Places:
     """Row and position of every new token of one append, flat. [N] int64 each"""
 
-    def __init__(self, rows: Sequence[int], starts: Sequence[int], counts: Sequence[int]) -> None:
-        repeats = torch.tensor(counts)
+    def __init__(self, rows: Sequence[int], starts: Sequence[int], counts: Sequence[int], device: torch.device) -> None:
+        repeats = torch.tensor(counts, device="cpu")
         ends = repeats.cumsum(0)
-        self.offsets = torch.arange(int(ends[-1])) - (ends - repeats).repeat_interleave(repeats)
-        """Of each token within the new tokens of its row."""
-        self.positions = torch.tensor(starts).repeat_interleave(repeats) + self.offsets
-        self.rows = torch.tensor(rows).repeat_interleave(repeats)
+        offsets = torch.arange(int(ends[-1]), device="cpu") - (ends - repeats).repeat_interleave(repeats)
+        which = torch.arange(len(counts), device="cpu").repeat_interleave(repeats)
+        self.which, self.offsets = which.to(device), offsets.to(device)
+        """Of each token: which of the rows it is for, and its place among the new tokens of that row."""
+        self.positions = torch.tensor(starts, device=device)[self.which] + self.offsets
+        self.rows = torch.tensor(rows, device=device)[self.which]
 
 
 class CompiledAttention:
@@ -61,7 +63,8 @@ class CompiledAttention:
     def __init__(
         self, rows: Sequence[int], starts: Sequence[int], counts: Sequence[int], weights: LlamaWeights
     ) -> None:
-        self._places, self._cos, self._sin = _Places(rows, starts, counts), weights.cos, weights.sin
+        self._places = _Places(rows, starts, counts, weights.embedding.device)
+        self._cos, self._sin = weights.cos, weights.sin
 
     def __call__(self, read: Tensor) -> Tensor:
         places = self._places
@@ -77,12 +80,13 @@ class _Where:
         self.width, self.total = max(counts), max(s + c for s, c in zip(starts, counts, strict=True))
         self.span = max(rows) + 1
         self.in_place = len(rows) >= _FEW * self.span
-        self.rows = torch.tensor(rows)
+        device = self._device = weights.embedding.device
+        self.rows = torch.tensor(rows, device=device)
         places = rows if self.in_place else range(len(rows))
         self.grid_rows = self.span if self.in_place else len(rows)
-        flat = _Places(rows, starts, counts)
+        flat = _Places(rows, starts, counts, device)
         self.positions, self.flat_rows = flat.positions, flat.rows
-        self.cells = torch.tensor(list(places)).repeat_interleave(torch.tensor(counts)) * self.width + flat.offsets
+        self.cells = torch.tensor(list(places), device=device)[flat.which] * self.width + flat.offsets
         """Cell, in a grid [grid_rows, width] flattened, of each new token."""
         self.dense = len(self.cells) == self.grid_rows * self.width and list(places) == list(range(self.grid_rows))
         self.fresh = not any(starts)
@@ -90,11 +94,11 @@ class _Where:
 
     def _mask(self, places: Sequence[int], starts: Sequence[int], weights: LlamaWeights) -> Tensor:
         """[grid_rows, 1, group * width, total]: 0 up to each query's own position, -inf after it."""
-        first = torch.zeros(self.grid_rows, dtype=torch.long)
-        first[torch.tensor(places)] = torch.tensor(starts)
-        last = first[:, None] + torch.arange(self.width)[None, :]
-        allowed = torch.arange(self.total)[None, None, :] <= last[:, :, None]
-        mask = torch.zeros(allowed.shape, dtype=weights.embedding.dtype).masked_fill_(~allowed, float("-inf"))
+        first = torch.zeros(self.grid_rows, dtype=torch.long, device=self._device)
+        first[torch.tensor(places, device=self._device)] = torch.tensor(starts, device=self._device)
+        last = first[:, None] + torch.arange(self.width, device=self._device)[None, :]
+        allowed = torch.arange(self.total, device=self._device)[None, None, :] <= last[:, :, None]
+        mask = weights.embedding.new_zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
         return mask.repeat(1, weights.shape.heads // weights.shape.kv_heads, 1).unsqueeze(1)
 
 

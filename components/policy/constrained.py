@@ -73,7 +73,7 @@ class ArgumentMatcher:
     def allowed(self) -> Tensor:
         """Boolean mask [vocabulary] of the tokens that may follow."""
         words: Any = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.int32)
-        bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)[None, :]) & 1
+        bits = (words[:, None] >> torch.arange(32, dtype=torch.int32, device="cpu")[None, :]) & 1
         allowed: Tensor = bits.flatten()[: self._vocabulary].bool()
         return allowed
 

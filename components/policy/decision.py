@@ -31,7 +31,7 @@ def opening_logprobs(
 
 def probabilities(tool_logprobs: Mapping[str, float]) -> dict[str, float]:
     """P over answer and tools from the log-likelihoods of the tools' openings."""
-    tools = {name: float(torch.tensor(logprob).exp()) for name, logprob in tool_logprobs.items()}
+    tools = {name: float(torch.tensor(logprob, device="cpu").exp()) for name, logprob in tool_logprobs.items()}
     return {ANSWER: max(0.0, 1.0 - sum(tools.values())), **tools}
 
 

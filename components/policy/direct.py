@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from components.policy.backend import Backend
 from components.policy.load import load_policy
-from components.policy.policy import Policy, ScoreRequest
 from components.policy.settings import PolicySettings
-from components.policy.turn import GenerateRequest
+from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.problem import Reference
 
 Ask = Callable[[Sequence[str]], Sequence[str]]
@@ -43,7 +43,7 @@ def first_sentence(text: str) -> str:
     return flat
 
 
-def ask_of(policy: Policy, *, max_answer_tokens: int = 28) -> Ask:
+def ask_of(policy: Backend, *, max_answer_tokens: int = 28) -> Ask:
     """Greedy first sentences under `policy`, no tool shown."""
 
     def ask(prompts: Sequence[str]) -> Sequence[str]:
@@ -61,7 +61,9 @@ def ask_of(policy: Policy, *, max_answer_tokens: int = 28) -> Ask:
     return ask
 
 
-def span_request(policy: Policy, prompt: str, results: Sequence[str], reference: Reference) -> tuple[ScoreRequest, int]:
+def span_request(
+    policy: Backend, prompt: str, results: Sequence[str], reference: Reference
+) -> tuple[ScoreRequest, int]:
     """What to score, and how many tokens at its end belong to the answer span."""
     shown = "\n".join([*results, prompt]) if results else prompt
     before, _, _ = reference.text.partition(reference.answer)
@@ -71,7 +73,7 @@ def span_request(policy: Policy, prompt: str, results: Sequence[str], reference:
     return ScoreRequest(context + span, start=len(context)), len(span)
 
 
-def score_reference_of(policy: Policy) -> ScoreReference:
+def score_reference_of(policy: Backend) -> ScoreReference:
     """Mean clipped log-probability of the answer span inside the reference, given question and tool results.
 
     Of equal items one is scored: under a search engine most calls of a group bring back the same page. Nothing is

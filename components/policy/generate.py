@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from components.policy.turn import GenerateRequest, Turn, open_turn
 from components.policy.writing import Writer
-from components.schema.trajectory import ANSWER, Action
+from components.schema.trajectory import Action
 
 R = TypeVar("R")
 Talk = Generator["GenerateRequest | Future[Any]", Any, R]
@@ -61,8 +61,11 @@ class Generating:
         """One action a request, in order."""
         return self.converse([_one_turn(request) for request in requests])
 
-    def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
-        """P over {answer, tools} of each request's state; contexts read here are not read again by `generate`."""
+    def read(self, requests: Sequence[GenerateRequest]) -> list[Turn]:
+        """Each request's turn, undecided: P over {answer, tools} and the hidden state at the end of its context.
+
+        Contexts read here are not read again by `generate`.
+        """
         turns = [self._open(replace(request, decision=None)) for request in requests]
         fit = [turn for turn in turns if not turn.done]
         for first in range(0, len(fit), self._slots):
@@ -70,7 +73,7 @@ class Generating:
             for place, turn in enumerate(some):
                 turn.place = place
             self._writer.read(some)
-        return [turn.probs if turn.probs is not None else {ANSWER: 1.0} for turn in turns]
+        return turns
 
     def converse(self, talks: Sequence[Talk[R]]) -> list[R]:
         """What each conversation returns, in order; as many as there are rows go on side by side."""

@@ -70,8 +70,8 @@ def sample(logits: Tensor, temperatures: Tensor, uniform: Tensor) -> tuple[Tenso
     """(tokens [N] int64, log-probabilities [N] fp32 under temperature 1); see `sampling.sample`."""
     logits = logits.contiguous()
     temperatures, uniform = temperatures.float().contiguous(), uniform.float().contiguous()
-    tokens = torch.empty(len(logits), dtype=torch.int64)
-    logprobs = torch.empty(len(logits), dtype=torch.float32)
+    tokens = torch.empty(len(logits), dtype=torch.int64, device="cpu")
+    logprobs = torch.empty(len(logits), dtype=torch.float32, device="cpu")
     sizes = map(ctypes.c_int64, logits.shape)
     _call("sample", logits, _at(logits), _at(temperatures), _at(uniform), *sizes, _at(tokens), _at(logprobs))
     return tokens, logprobs

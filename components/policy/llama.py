@@ -129,17 +129,29 @@ def folded(weight: Tensor, gain: Tensor) -> Tensor:
     return (weight.detach().float() * gain.detach().float()).to(weight.dtype)
 
 
+def weight_of(linear: Any) -> Tensor:
+    """The weight that a linear amounts to: with LoRA adapters W + scale B A, joined in fp32; the module is not touched.
+
+    Source: Hu et al. 2021, equation 3.
+    """
+    weight: Tensor = linear.weight.detach()
+    for name, down in getattr(linear, "lora_A", {}).items():
+        delta = linear.lora_B[name].weight.detach().float() @ down.weight.detach().float()
+        weight = (weight.float() + linear.scaling[name] * delta).to(weight.dtype)
+    return weight
+
+
 def pack_layer(block: Any) -> LlamaLayer:
-    """One Hugging Face block with its projections fused and prepacked."""
+    """One Hugging Face block with its projections fused and prepacked; adapters are merged into what is packed."""
     attention, mlp = block.self_attn, block.mlp
-    qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
+    qkv = torch.cat([weight_of(linear) for linear in (attention.q_proj, attention.k_proj, attention.v_proj)])
     gain = block.post_attention_layernorm.weight
     return LlamaLayer(
         qkv=packed_linear(folded(qkv, block.input_layernorm.weight)),
-        output=packed_joining(attention.o_proj.weight, "add"),
-        gate=packed_linear(folded(mlp.gate_proj.weight, gain), silu=True),
-        up=packed_joining(folded(mlp.up_proj.weight, gain), "mul"),
-        down=packed_joining(mlp.down_proj.weight, "add"),
+        output=packed_joining(weight_of(attention.o_proj), "add"),
+        gate=packed_linear(folded(weight_of(mlp.gate_proj), gain), silu=True),
+        up=packed_joining(folded(weight_of(mlp.up_proj), gain), "mul"),
+        down=packed_joining(weight_of(mlp.down_proj), "add"),
     )
 
 

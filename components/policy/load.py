@@ -1,4 +1,4 @@
-"""Models on disk. Takes a folder (or a hub id); gives a policy, or a folder of safetensors. Verifies no manifest."""
+"""Models on disk. Takes a folder (or a hub id); gives a policy, or a folder of safetensors. Verifies no weights."""
 
 from __future__ import annotations
 
@@ -6,13 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from components.policy.backend import Backend
 from components.policy.model_type import CausalLM
 from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
+from components.policy.vllm_client import VllmClient
+from components.policy.vllm_server import ServerFailed, served_models
+from components.records.manifest import read_manifest
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class NoDevice(OSError):  # noqa: N818 - says what is missing
+    """The device that the settings name is not there."""
+
+
+def device_of(settings: PolicySettings) -> torch.device:
+    """Where the model is to compute.
+
+    Raises:
+        NoDevice: a GPU is asked for and none can be used.
+    """
+    found = torch.cuda.is_available()
+    if settings.device == "cuda" and not found:
+        raise NoDevice("policy.device is `cuda`, but PyTorch finds no CUDA device here: set it to `auto` or `cpu`")
+    return torch.device("cuda" if found and settings.device != "cpu" else "cpu")
 
 
 def load_model(folder: Path | str, settings: PolicySettings) -> tuple[CausalLM, Any]:
@@ -21,13 +41,45 @@ def load_model(folder: Path | str, settings: PolicySettings) -> tuple[CausalLM, 
     model = AutoModelForCausalLM.from_pretrained(
         str(folder), dtype=DTYPES[settings.dtype], attn_implementation="eager", trust_remote_code=False
     )
-    return model.to("cpu"), AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    return model.to(device_of(settings)), AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
 
 def load_policy(folder: Path | str, settings: PolicySettings, *, policy_id: str | None = None) -> Policy:
     """The policy kept in `folder`, named `policy_id` (else the folder's name)."""
     model, tokenizer = load_model(folder, settings)
     return Policy(model, tokenizer, settings, policy_id=policy_id or Path(folder).name)
+
+
+def open_backend(folder: Path, settings: PolicySettings, *, policy_id: str | None = None) -> Backend:
+    """The policy kept in `folder`, run by what the settings name: whoever only acts asks for it here.
+
+    Raises:
+        ServerFailed: no server can be asked, or none serves the weights of this folder.
+        BadModelFolder: a server is asked for and the folder has no manifest to know its weights by.
+    """
+    if settings.backend == "torch":
+        return load_policy(folder, settings, policy_id=policy_id)
+    assert settings.vllm_url is not None, "the settings demand an address"
+    name, served = served_name(folder), served_models(settings.vllm_url, timeout=10.0)
+    if name not in served:
+        raise ServerFailed(
+            f"{settings.vllm_url} does not serve the weights in {folder} (it has: {', '.join(served) or 'none'}): "
+            f"start `vllm serve {folder} --served-model-name {name}`"
+        )
+    return VllmClient(
+        AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False),
+        url=settings.vllm_url,
+        model=name,
+        vocabulary=int(AutoConfig.from_pretrained(str(folder)).vocab_size),
+        capacity=served[name],
+        slots=settings.slots,
+        policy_id=policy_id or folder.name,
+    )
+
+
+def served_name(folder: Path) -> str:
+    """The name under which a server must serve the folder's weights: by their digest, so that old ones are noticed."""
+    return f"qanat-{read_manifest(folder)['digest'][:12]}"
 
 
 def save_model(model: CausalLM, tokenizer: Any, folder: Path) -> None:

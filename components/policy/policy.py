@@ -8,7 +8,6 @@ forward where it is exact, else the Hugging Face module itself. It does not trai
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -19,24 +18,15 @@ from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.generate import Generating, Talk
 from components.policy.model_type import CausalLM
-from components.policy.prefix_tree import passes, plant
+from components.policy.prefix_tree import Forest, passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
 from components.policy.settings import PolicySettings
 from components.policy.tree_forward import States, any_states, llama_states
-from components.policy.turn import GenerateRequest
+from components.policy.turn import GenerateRequest, ScoreRequest, check_scorable
 from components.policy.writing import Writer
-from components.schema.trajectory import Action
+from components.schema.trajectory import ANSWER, Action
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """Tokens whose likelihood is asked."""
-
-    ids: tuple[int, ...]
-    start: int
-    """Position, at least 1, of the first token that is scored."""
 
 
 class Policy:
@@ -50,7 +40,13 @@ class Policy:
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
         grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
-        writer = Writer(self.chat, grammars, self.new_session, prefill_tokens=settings.prefill_tokens)
+        writer = Writer(
+            self.chat,
+            grammars,
+            self.new_session,
+            prefill_tokens=settings.prefill_tokens,
+            kept_tokens=settings.kept_tokens,
+        )
         self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
 
     def _capacity(self) -> int:
@@ -64,9 +60,13 @@ class Policy:
             return CachedSession(self._weights, rows=rows, capacity=self.capacity)
         return RecomputingSession(self.model, rows=rows, capacity=self.capacity)
 
+    def forget(self) -> None:
+        """Drop what was read before, so that what follows does not depend on it even in its last digits."""
+        self._generating.forget()
+
     def refresh(self, layers: Iterable[int] | None = None) -> None:
         """Take over changed weights of `model`: those of `layers` and the final norm, or all when None."""
-        self._generating.forget()
+        self.forget()
         if self._weights is None:
             return
         for index in range(len(self._weights.layers)) if layers is None else layers:
@@ -89,7 +89,20 @@ class Policy:
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
         """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4)."""
         self.model.eval()
-        return self._generating.decide(requests)
+        return [turn.probs if turn.probs is not None else {ANSWER: 1.0} for turn in self._generating.read(requests)]
+
+    @torch.no_grad()
+    def hidden(self, requests: Sequence[GenerateRequest]) -> Tensor:
+        """Final hidden states [N, hidden] at the end of each request's context, as the output embedding reads them.
+
+        Zero where the context does not fit. Contexts are read in the rows that `generate` uses: none is read twice.
+        """
+        self.model.eval()
+        states = torch.zeros(len(requests), int(self.model.config.hidden_size))
+        for number, turn in enumerate(self._generating.read(requests)):
+            if turn.hidden is not None:
+                states[number] = turn.hidden.float().cpu()
+        return states if self._weights is None else states * self.model.model.norm.weight.float().cpu()
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:
@@ -99,10 +112,7 @@ class Policy:
             ValueError: a request cannot be scored; the message names it. None is scored then.
         """
         self.model.eval()
-        for number, request in enumerate(requests):
-            complaint = _complaint(request, vocabulary=self.vocabulary, capacity=self.capacity)
-            if complaint:
-                raise ValueError(f"score request {number}: {complaint}")
+        check_scorable(requests, vocabulary=self.vocabulary, capacity=self.capacity)
         scores: list[tuple[float, ...]] = [()] * len(requests)
         for batch in passes([request.ids for request in requests], limit=self.settings.prefill_tokens):
             for number, logprobs in zip(batch, self._score([requests[n] for n in batch]), strict=True):
@@ -111,7 +121,7 @@ class Policy:
 
     def _score(self, requests: Sequence[ScoreRequest]) -> list[Tensor]:
         """One forward over the tree of all requests; each token that they share is computed once."""
-        forest = plant([request.ids[:-1] for request in requests])
+        forest = plant([request.ids[:-1] for request in requests], device=next(self.model.parameters()).device)
         nodes = llama_states(self._weights, forest) if self._weights is not None else any_states(self.model, forest)
         targets = [request.ids[request.start :] for request in requests]
         places = [
@@ -119,24 +129,37 @@ class Policy:
             for number, request in enumerate(requests)
             for position in range(request.start, len(request.ids))
         ]
-        used, row = States(nodes, forest).places(places).unique(return_inverse=True)
+        used, row = States(nodes, forest).distinct(places)
         logits = self._weights.head(nodes[used]) if self._weights is not None else self._head(nodes[used])
         flat = torch.tensor([token for target in targets for token in target], device=logits.device)
         logprobs = logits.float().log_softmax(-1)[row, flat]
         return list(logprobs.split([len(target) for target in targets]))
 
+    @torch.no_grad()
+    def features(self, sequences: Sequence[tuple[int, ...]]) -> Tensor:
+        """Final hidden state at the last token of each sequence, as the output embedding reads it. [N, hidden] fp32
+
+        Raises:
+            ValueError: a sequence is empty, or longer than the model can read.
+        """
+        self.model.eval()
+        longest = max(map(len, sequences), default=0)
+        if longest > self.capacity:
+            raise ValueError(f"{longest} tokens do not fit the context of {self.capacity}")
+        read = torch.empty(len(sequences), int(self.model.config.hidden_size))
+        for batch in passes(sequences, limit=self.settings.prefill_tokens):
+            forest = plant([sequences[number] for number in batch])
+            states = States(self._states(forest), forest).at([(i, len(sequences[n]) - 1) for i, n in enumerate(batch)])
+            read[batch] = states.float().cpu()
+        return read
+
+    def _states(self, forest: Forest) -> Tensor:
+        """[nodes, hidden] after the final norm, its gain included."""
+        if self._weights is None:
+            return any_states(self.model, forest)
+        gained: Tensor = llama_states(self._weights, forest) * self.model.model.norm.weight
+        return gained
+
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits
-
-
-def _complaint(request: ScoreRequest, *, vocabulary: int, capacity: int) -> str:
-    """Why the request cannot be scored; "" when it can."""
-    ids, start = request.ids, request.start
-    if not 1 <= start < len(ids):
-        return f"the first scored position {start} is not in 1..{len(ids) - 1}"
-    if len(ids) - 1 > capacity:
-        return f"{len(ids)} tokens do not fit the context of {capacity}"
-    if min(ids) < 0 or max(ids) >= vocabulary:
-        return f"a token id is not in 0..{vocabulary - 1}"
-    return ""

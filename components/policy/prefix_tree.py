@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+Device = torch.device | str
+
 ATTENTION_WORTH = 500
 """Nodes of width at which attending costs as much as the linears of a token; decides whether a shared prefix is worth a
 wider tree. By operations it would be 3000 (hidden size 576), but masks and softmax wait for memory: in training on two
@@ -141,12 +143,12 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
 class Forest:
     """Trees side by side: flat nodes for the linears, a padded grid [trees, width] for attention."""
 
-    def __init__(self, trees: Sequence[PrefixTree], *, count: int) -> None:
-        """`count`: how many sequences were packed."""
+    def __init__(self, trees: Sequence[PrefixTree], *, count: int, device: Device = "cpu") -> None:
+        """`count`: how many sequences were packed. Every tensor lies on `device`."""
         sizes = [len(tree) for tree in trees]
-        self.trees, self.width = len(trees), max(sizes)
-        self.ids = torch.tensor([token for tree in trees for token in tree.ids])
-        self.positions = torch.tensor([position for tree in trees for position in tree.positions])
+        self.trees, self.width, self._device = len(trees), max(sizes), device
+        self.ids = torch.tensor([token for tree in trees for token in tree.ids], device=device)
+        self.positions = torch.tensor([position for tree in trees for position in tree.positions], device=device)
         starts = [sum(sizes[:index]) for index in range(len(sizes))]
         self.where: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())] * count
         """Per sequence: its tree, the first flat node of that tree, and its path inside it."""
@@ -154,8 +156,8 @@ class Forest:
             for member, path in zip(tree.members, tree.paths, strict=True):
                 self.where[member] = (number, start, path)
         self._ends = [tree.ends for tree in trees]
-        grid = torch.arange(self.width)[None, :] < torch.tensor(sizes)[:, None]
-        self.cells = grid.flatten().nonzero().squeeze(1)
+        cells = [row * self.width + column for row, size in enumerate(sizes) for column in range(size)]
+        self.cells = torch.tensor(cells, device=device)
         """Flat grid cell of each node."""
 
     def node(self, sequence: int, position: int) -> int:
@@ -168,17 +170,15 @@ class Forest:
 
         Padding attends to itself alone, so that no row is empty.
         """
-        ends = torch.zeros((self.trees, self.width), dtype=torch.long)
-        for row, one in enumerate(self._ends):
-            ends[row, : len(one)] = torch.tensor(one)
-        index = torch.arange(self.width)
+        padded = [(*one, *(0,) * (self.width - len(one))) for one in self._ends]
+        ends, index = torch.tensor(padded, device=self._device), torch.arange(self.width, device=self._device)
         inside = (index[None, :, None] >= index[None, None, :]) & (index[None, :, None] < ends[:, None, :])
-        return inside | torch.eye(self.width, dtype=torch.bool)
+        return inside | torch.eye(self.width, dtype=torch.bool, device=self._device)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """`allowed` as an additive mask [trees, width, width]: 0 or -inf."""
         return (
-            torch.zeros(1, dtype=dtype)
+            torch.zeros(1, dtype=dtype, device=self._device)
             .expand(self.trees, self.width, self.width)
             .masked_fill(~self.allowed(), float("-inf"))
         )
@@ -196,6 +196,6 @@ class Forest:
         return joined if len(self.cells) == len(joined) else joined.index_select(0, self.cells)
 
 
-def plant(sequences: Sequence[Sequence[int]], *, limit: int = 1024) -> Forest:
-    """The forest of the sequences; trees of at most `limit` nodes."""
-    return Forest(pack(sequences, limit=limit), count=len(sequences))
+def plant(sequences: Sequence[Sequence[int]], *, limit: int = 1024, device: Device = "cpu") -> Forest:
+    """The forest of the sequences; trees of at most `limit` nodes; tensors on `device`, that of the model."""
+    return Forest(pack(sequences, limit=limit), count=len(sequences), device=device)

@@ -1,19 +1,30 @@
-"""Candidate actions for a search. Takes a policy and tool specs; gives proposals with priors. Searches nothing.
+"""What a search asks of a policy: candidate actions with priors, one acted turn, and estimates of states.
 
-The prior of an action is P(its decision) shared evenly among the samples of that decision.
+Takes a policy and tool specs; gives proposals, actions and estimates. The prior of an action is P(its decision) shared
+evenly among the samples of that decision. What is computed here is kept for the states that follow. Searches nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
+from torch import Tensor
+
+from components.policy.backend import Backend
 from components.policy.policy import Policy
-from components.policy.turn import GenerateRequest
+from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.identity import child_seed
-from components.schema.proposal import Proposal
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, State
+
+Estimates = list[tuple[float, float]]
+"""For each state: the chance of a correct answer, and the units of the price sheet still to be spent."""
+Heads = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""[N, hidden] final hidden states -> chance [N] in (0, 1) and cost to go [N] >= 0."""
 
 
 class ProposeSettings(Protocol):
@@ -27,27 +38,66 @@ class ProposeSettings(Protocol):
 
 
 class Proposer:
-    """Proposes answers and calls at states, all states of a round in one batch."""
+    """Speaks for a policy in a search, all states of a round in one batch."""
 
-    def __init__(self, policy: Policy, specs: Sequence[ToolSpec], settings: ProposeSettings) -> None:
+    def __init__(self, policy: Backend, specs: Sequence[ToolSpec], settings: ProposeSettings) -> None:
         self._policy, self._settings = policy, settings
         self._specs = {spec.name: spec for spec in specs}
 
-    def __call__(self, states: Sequence[State], *, seeds: Sequence[int]) -> Sequence[Sequence[Proposal]]:
-        roots = [self._request(state, seed) for state, seed in zip(states, seeds, strict=True)]
-        probs = [self._allowed(state, p) for state, p in zip(states, self._policy.decide(roots), strict=True)]
-        plan = [
-            (index, decision, sample)
-            for index, allowed in enumerate(probs)
-            for decision in allowed
-            for sample in range(self._settings.arguments_per_tool)
-        ]
-        requests = [self._sample(roots[index], decision, sample) for index, decision, sample in plan]
-        proposals: list[list[Proposal]] = [[] for _ in states]
-        for (index, decision, _), action in zip(plan, self._policy.generate(requests), strict=True):
-            prior = probs[index][decision] / self._settings.arguments_per_tool
+    def __call__(self, requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
+        """Candidate actions for each request: all decisions at new states, one sample where more of one is wanted."""
+        roots = [self._request(request.state, request.seed) for request in requests]
+        new = [index for index, request in enumerate(requests) if request.decision is None]
+        probs = dict(zip(new, self._policy.decide([roots[index] for index in new]), strict=True))
+        plan: list[tuple[int, str, int, float]] = []
+        for index, request in enumerate(requests):
+            if request.decision is None:
+                each = self._settings.arguments_per_tool
+                allowed = self._allowed(request.state, probs[index])
+                plan += [(index, name, sample, p / each) for name, p in allowed.items() for sample in range(each)]
+            else:
+                plan.append((index, request.decision, request.drawn, 1.0))
+        written = self._policy.generate([self._sample(roots[index], name, sample) for index, name, sample, _ in plan])
+        proposals: list[list[Proposal]] = [[] for _ in requests]
+        for (index, _, _, prior), action in zip(plan, written, strict=True):
             proposals[index].append(Proposal(action, prior, len(roots[index].context_ids)))
         return proposals
+
+    def act(self, states: Sequence[State], *, seeds: Sequence[int]) -> list[Proposal]:
+        """One turn at each state as the policy samples it: decision, then arguments or answer. Its prior is 1."""
+        heat = self._settings.temperature
+        requests = [
+            replace(
+                self._request(state, seed),
+                decision=ANSWER if _calls_used_up(state) else None,
+                temperature=heat,
+                answer_temperature=heat,
+                decision_temperature=heat,
+            )
+            for state, seed in zip(states, seeds, strict=True)
+        ]
+        actions = self._policy.generate(requests)
+        return [Proposal(action, 1.0, len(r.context_ids)) for action, r in zip(actions, requests, strict=True)]
+
+    def values_by(self, policy: Policy, heads: Heads) -> Callable[[Sequence[State]], Estimates]:
+        """Estimates by heads on the hidden state at the end of each context; `policy` shows it, where it runs here."""
+
+        def values(states: Sequence[State]) -> Estimates:
+            chances, costs = heads(policy.hidden([self._request(state, 0) for state in states]))
+            return list(zip(chances.tolist(), costs.tolist(), strict=True))
+
+        return values
+
+    def likelihoods(self, states: Sequence[State]) -> Estimates:
+        """How likely the policy finds the reference at each state, as the mean probability of its tokens (1/PPL).
+
+        Needs no training, but knows the answer: for self-play on train problems only. Costs are not foreseen.
+        """
+        scored = []
+        for state in states:
+            context = self._request(state, 0).context_ids
+            scored.append(ScoreRequest(context + self._policy.chat.encode(state.problem.reference.text), len(context)))
+        return [(math.exp(sum(logs) / len(logs)), 0.0) for logs in self._policy.score(scored)]
 
     def _request(self, state: State, seed: int) -> GenerateRequest:
         specs = tuple(self._specs[name] for name in state.problem.tool_names)
@@ -59,28 +109,24 @@ class Proposer:
             max_answer_tokens=budget.max_answer_tokens,
             max_argument_tokens=budget.max_argument_tokens,
             max_context_tokens=budget.max_context_tokens,
+            keep=True,
         )
 
     def _allowed(self, state: State, probs: dict[str, float]) -> dict[str, float]:
         """Decisions open at the state: once the calls are used up, only the answer."""
-        return {ANSWER: 1.0} if len(state.calls) >= state.problem.budget.max_calls else probs
+        return {ANSWER: 1.0} if _calls_used_up(state) else probs
 
     def _sample(self, root: GenerateRequest, decision: str, sample: int) -> GenerateRequest:
         """The first sample of a decision is greedy, the others are drawn."""
         heat = 0.0 if sample == 0 else self._settings.temperature
-        return GenerateRequest(
-            context_ids=root.context_ids,
-            specs=root.specs,
-            decision=decision,
-            temperature=heat,
-            answer_temperature=heat,
-            seed=child_seed(root.seed, decision, sample),
-            max_answer_tokens=root.max_answer_tokens,
-            max_argument_tokens=root.max_argument_tokens,
-            max_context_tokens=root.max_context_tokens,
-        )
+        seed = child_seed(root.seed, decision, sample)
+        return replace(root, decision=decision, temperature=heat, answer_temperature=heat, seed=seed)
 
 
-def make_propose(policy: Policy, specs: Sequence[ToolSpec], settings: ProposeSettings) -> Proposer:
-    """The proposals of `policy` with the given tools."""
+def _calls_used_up(state: State) -> bool:
+    return len(state.calls) >= state.problem.budget.max_calls
+
+
+def make_propose(policy: Backend, specs: Sequence[ToolSpec], settings: ProposeSettings) -> Proposer:
+    """The voice of `policy` with the given tools."""
     return Proposer(policy, specs, settings)

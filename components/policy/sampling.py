@@ -69,7 +69,7 @@ def _draw(weights: Tensor, sums: Tensor, uniform: Tensor) -> Tensor:
     target = _below(uniform[:, None] * running[:, -1:], running[:, -1:])
     block = torch.searchsorted(running, target, right=True).clamp_(max=running.shape[1] - 1)
     before = running.gather(1, block) - sums.gather(1, block)
-    rows = torch.arange(len(weights))
+    rows = torch.arange(len(weights), device=weights.device)
     inner = _blocks(weights)[rows, block.squeeze(1)].cumsum(-1)
     place = torch.searchsorted(inner, _below((target - before).clamp_(min=0.0), inner[:, -1:]), right=True)
     token: Tensor = (block * _BLOCK + place).squeeze(1).clamp_(max=weights.shape[1] - 1)

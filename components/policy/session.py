@@ -36,6 +36,12 @@ class Session(Protocol):
     def assign(self, targets: Sequence[int], sources: Sequence[int]) -> None:
         """Row `targets[i]` becomes a copy of the old row `sources[i]`, all at once: forks, moves and swaps."""
 
+    def copy_out(self, row: int, start: int, stop: int) -> Tensor:
+        """What was computed for the tokens `start..stop` of a row, one slice a token; `copy_in` puts it back."""
+
+    def copy_in(self, row: int, tokens: Sequence[int], computed: Tensor) -> None:
+        """Append to a row tokens whose computation was copied out behind the same prefix."""
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, hidden] -> [N, vocabulary], in the model's type."""
 
@@ -108,6 +114,16 @@ class CachedSession:
         for (target, _), ids in zip(moved, copies, strict=True):
             self.rows[target] = ids
 
+    def copy_out(self, row: int, start: int, stop: int) -> Tensor:
+        return torch.stack([tensor[row, start:stop] for tensor in (*self._keys, *self._values)], dim=1)
+
+    def copy_in(self, row: int, tokens: Sequence[int], computed: Tensor) -> None:
+        start = len(self.rows[row])
+        self._reserve(start + len(tokens))
+        for index, tensor in enumerate((*self._keys, *self._values)):
+            tensor[row, start : start + len(tokens)] = computed[:, index]
+        self.rows[row].extend(tokens)
+
     def logits(self, hidden: Tensor) -> Tensor:
         return self._weights.head(hidden)
 
@@ -129,7 +145,7 @@ class RecomputingSession:
         ids_NT = torch.zeros((len(rows), longest), dtype=torch.long, device=device)
         mask_NT = torch.zeros_like(ids_NT)
         for number, row in enumerate(rows):
-            ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row])
+            ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row], device=device)
             mask_NT[number, : len(self.rows[row])] = 1
         output = self._model(input_ids=ids_NT, attention_mask=mask_NT, output_hidden_states=True, use_cache=False)
         hidden = output.hidden_states[-1]
@@ -148,6 +164,12 @@ class RecomputingSession:
         copies = [list(self.rows[source]) for source in sources]
         for target, ids in zip(targets, copies, strict=True):
             self.rows[target] = ids
+
+    def copy_out(self, row: int, start: int, stop: int) -> Tensor:
+        return torch.empty((stop - start, 0))
+
+    def copy_in(self, row: int, tokens: Sequence[int], computed: Tensor) -> None:
+        self.rows[row].extend(tokens)
 
     def logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self._model.get_output_embeddings()(hidden)

@@ -1,5 +1,7 @@
 """One forward over a forest of prefix trees. Takes weights and a forest; gives the final hidden state of every node.
 
+The forest lies on the device of the weights.
+
 Two forms with one result: the lean Llama forward, and any Hugging Face causal LM that takes a 4-D attention mask and
 position ids, which the tests hold to be the truth. It computes no logits and no loss.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +32,13 @@ class States:
         found = [self._forest.node(sequence, position) for sequence, position in places]
         return torch.tensor(found, dtype=torch.long, device=self.nodes.device)
 
+    def distinct(self, places: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """The distinct nodes of the places, in order, and which of them each place has."""
+        found = [self._forest.node(sequence, position) for sequence, position in places]
+        nodes, which = np.unique(np.array(found, dtype=np.int64), return_inverse=True)
+        device = self.nodes.device
+        return torch.tensor(nodes, device=device), torch.tensor(which, device=device)
+
     def at(self, places: Sequence[tuple[int, int]]) -> Tensor:
         """[len(places), hidden] at each (sequence, position)"""
         return self.nodes.index_select(0, self.places(places))
@@ -36,11 +46,10 @@ class States:
 
 def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
     """[nodes, hidden] after the final norm, without its gain (the head holds it)."""
-    shape, device = weights.shape, weights.embedding.device
-    x = weights.embedding[forest.ids.to(device)]
-    positions = forest.positions.to(device)
+    shape, positions = weights.shape, forest.positions
+    x = weights.embedding[forest.ids]
     cos, sin = weights.cos[positions].unsqueeze(1), weights.sin[positions].unsqueeze(1)
-    mask = forest.mask(weights.embedding.dtype).to(device).unsqueeze(1)
+    mask = forest.mask(weights.embedding.dtype).unsqueeze(1)
 
     def attend(read: Tensor) -> Tensor:
         heads = turned_heads(read, shape, cos, sin)
@@ -55,11 +64,10 @@ def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
 
 def any_states(model: CausalLM, forest: Forest) -> Tensor:
     """[nodes, hidden] after the final norm, by the Hugging Face module itself; differentiable."""
-    parameter = next(model.parameters())
     output = model.base_model(
-        input_ids=forest.pad(forest.ids).to(parameter.device),
-        position_ids=forest.pad(forest.positions).to(parameter.device),
-        attention_mask=forest.mask(parameter.dtype).to(parameter.device).unsqueeze(1),
+        input_ids=forest.pad(forest.ids),
+        position_ids=forest.pad(forest.positions),
+        attention_mask=forest.mask(next(model.parameters()).dtype).unsqueeze(1),
         use_cache=False,
     )
     return forest.flat(output.last_hidden_state)

@@ -1,4 +1,7 @@
-"""One turn: what is asked (`GenerateRequest`), and how far it is written (`Turn`). Runs no model."""
+"""What is asked of a policy (`GenerateRequest`, `ScoreRequest`), and how far one turn is written (`Turn`).
+
+Takes requests; says which of them cannot be carried out, and why. Runs no model.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,19 @@ class GenerateRequest:
     max_answer_tokens: int = 32
     max_argument_tokens: int = 48
     max_context_tokens: int = 640
+    keep: bool = False
+    """Whether what is computed here is kept for contexts that go on from it, as those of a search do."""
     cancelled: threading.Event | None = None
     """Set by whoever does not want the turn any more: it ends CANCELLED at the next token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """Tokens whose likelihood is asked."""
+
+    ids: tuple[int, ...]
+    start: int
+    """Position, at least 1, of the first token that is scored."""
 
 
 @dataclass(slots=True)
@@ -75,6 +89,11 @@ class Turn:
     def chosen(self) -> int:
         """Tokens the policy chose so far."""
         return sum(self.written)
+
+    def left(self) -> int:
+        """Tokens that may still be chosen."""
+        request = self.request
+        return (request.max_answer_tokens if self.decision == ANSWER else request.max_argument_tokens) - self.chosen()
 
     def end(self, stop: StopReason | None = None) -> None:
         """The turn is over."""
@@ -112,3 +131,27 @@ def open_turn(request: GenerateRequest, *, vocabulary: int, capacity: int) -> Tu
     elif request.decision not in (None, ANSWER, *(spec.name for spec in request.specs)):
         turn.refuse(f"{request.decision!r} is not among the tools shown")
     return turn
+
+
+def check_scorable(requests: Sequence[ScoreRequest], *, vocabulary: int, capacity: int) -> None:
+    """Nothing, when all can be scored by a model that reads at most `capacity` tokens.
+
+    Raises:
+        ValueError: one cannot; the message names it.
+    """
+    for number, request in enumerate(requests):
+        complaint = _complaint(request, vocabulary=vocabulary, capacity=capacity)
+        if complaint:
+            raise ValueError(f"score request {number}: {complaint}")
+
+
+def _complaint(request: ScoreRequest, *, vocabulary: int, capacity: int) -> str:
+    """Why the request cannot be scored; "" when it can."""
+    ids, start = request.ids, request.start
+    if not 1 <= start < len(ids):
+        return f"the first scored position {start} is not in 1..{len(ids) - 1}"
+    if len(ids) - 1 > capacity:
+        return f"{len(ids)} tokens do not fit the context of {capacity}"
+    if min(ids) < 0 or max(ids) >= vocabulary:
+        return f"a token id is not in 0..{vocabulary - 1}"
+    return ""

@@ -14,30 +14,36 @@ from torch import Tensor
 
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
-from components.policy.decision import choose, opening_logprobs, probabilities
+from components.policy.decision import opening_logprobs, probabilities
+from components.policy.kept import KeptPrefixes
 from components.policy.prefix_tree import common_prefix
+from components.policy.rules import NOT_NUMBERS, Rules
 from components.policy.sampling import sample
 from components.policy.session import Session
 from components.policy.turn import Key, Turn
-from components.schema.message import Message
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Action, StopReason
-from components.tools.grammar import parse_turn
 
 T = TypeVar("T")
-NOT_NUMBERS = "the model's logits are not numbers"
 
 
 class Writer:
     """Writes under one set of weights."""
 
     def __init__(
-        self, chat: Chat, grammars: ArgumentGrammars, new_session: Callable[[int], Session], *, prefill_tokens: int
+        self,
+        chat: Chat,
+        grammars: ArgumentGrammars,
+        new_session: Callable[[int], Session],
+        *,
+        prefill_tokens: int,
+        kept_tokens: int,
     ) -> None:
         """`new_session(rows)` opens empty rows under the current weights."""
-        self._chat, self._grammars, self._new_session = chat, grammars, new_session
+        self._chat, self._rules, self._new_session = chat, Rules(chat, grammars), new_session
         self._prefill_tokens = prefill_tokens
         self._session: Session | None = None
+        self._kept_tokens, self._kept = kept_tokens, KeptPrefixes(kept_tokens)
         self._place_of: dict[tuple[int, ...], int] = {}
         self._context_at: dict[int, tuple[int, ...]] = {}
         """The context read last in each row, and the way back; what the row still holds is checked before use."""
@@ -45,6 +51,7 @@ class Writer:
     def forget(self) -> None:
         """Drop what the rows hold; required whenever the weights changed."""
         self._session = None
+        self._kept = KeptPrefixes(self._kept_tokens)
         self._place_of, self._context_at = {}, {}
 
     def place_of(self, context: tuple[int, ...]) -> int:
@@ -81,7 +88,7 @@ class Writer:
         session.assign([turn.place for turn in followers], [leaders[turn.key()].place for turn in followers])
         for turn in turns:
             turn.hidden, turn.probs = leaders[turn.key()].hidden, probs.get(turn.key())
-            _take_decision(turn)
+            self._rules.decide(turn)
             if turn.decision == ANSWER:
                 session.rewind(turn.place, len(turn.request.context_ids))
 
@@ -100,6 +107,7 @@ class Writer:
             for (place, turn, _, _), states in zip(batch, kept, strict=True):
                 turn.hidden = states[0]
                 self._remember(turn.request.context_ids, place)
+                self._keep(turn, session, turn.request.context_ids)
                 if turn.key() in undecided:
                     probs[turn.key()] = self._probabilities(session, place, turn.request.specs, states)
         return probs
@@ -111,8 +119,14 @@ class Writer:
         self._context_at[place] = context
         self._place_of[context] = place
 
+    def _keep(self, turn: Turn, session: Session, ids: Sequence[int]) -> None:
+        """What the turn's row computed for `ids`, with which it begins, is kept if the request wants it."""
+        if turn.request.keep:
+            self._kept.add(ids, lambda start, stop: session.copy_out(turn.place, start, stop))
+
     def _reuse(self, session: Session, turns: Sequence[Turn]) -> None:
-        """Each place holds as much of its turn's context as its own row or the row where it was read last holds.
+        """Each place holds as much of its turn's context as its own row, the row where it was read last, or what was
+        kept of other rows holds.
 
         The last token is read anew: its hidden state is needed.
         """
@@ -127,6 +141,15 @@ class Writer:
         session.assign([turn.place for turn in turns], sources)
         for turn, length in zip(turns, lengths, strict=True):
             session.rewind(turn.place, length)
+            if turn.request.keep:
+                self._put_back(session, turn)
+
+    def _put_back(self, session: Session, turn: Turn) -> None:
+        context, place = turn.request.context_ids[:-1], turn.place
+        length, computed = self._kept.longest(context, beyond=len(session.rows[place]))
+        if computed is not None:
+            session.rewind(place, 0)
+            session.copy_in(place, context[:length], computed)
 
     def _probabilities(
         self, session: Session, place: int, specs: Sequence[ToolSpec], states: Tensor
@@ -145,15 +168,8 @@ class Writer:
         """Write the opening of every chosen call."""
         session, work = self._open_session(), []
         for turn in turns:
-            if turn.decision == ANSWER:
+            if turn.decision == ANSWER or not self._rules.open_call(turn):
                 continue
-            spec = next(spec for spec in turn.request.specs if spec.name == turn.decision)
-            try:
-                turn.matcher = self._grammars.matcher(spec)
-            except ValueError as error:
-                turn.refuse(str(error))
-                continue
-            turn.add(self._chat.call_opening + self._chat.encode(spec.name) + turn.matcher.opening(), written=False)
             held = len(session.rows[turn.place]) - len(turn.request.context_ids)
             work.append((turn.place, turn, tuple(turn.tokens[held:]), 1))
         for batch in _by_size(work, self._prefill_tokens):
@@ -179,7 +195,8 @@ class Writer:
             return
         logits = session.logits(torch.stack([turn.hidden for turn in turns if turn.hidden is not None]))
         for number, turn in enumerate(turns):
-            self._forbid(logits[number], turn)
+            for token in self._rules.struck(turn):
+                logits[number, token] = float("-inf")
         uniform = torch.tensor([turn.uniform[turn.chosen() % 255] for turn in turns], device=logits.device)
         hot = torch.tensor([turn.temperature() for turn in turns], device=logits.device)
         drawn = sample(logits, temperatures=hot, uniform=uniform)
@@ -189,20 +206,8 @@ class Writer:
             one = slice(number, number + 1)
             if logprob != logprob:
                 turn.refuse(NOT_NUMBERS)
-            elif turn.matcher is None or turn.matcher.take(token):
-                self._take(turn, token, logprob)
-            else:
+            elif not self._rules.take(turn, token, logprob):
                 self._draw_allowed(turn, logits[one], hot[one], uniform[one])
-
-    def _forbid(self, logits: Tensor, turn: Turn) -> None:
-        """Strike out what an answer may not go on with. logits [vocabulary]"""
-        if turn.decision != ANSWER:
-            return
-        if turn.request.specs and not turn.tokens:
-            # The decision was to answer: the first token of an answer is drawn given that no call opens.
-            logits[self._chat.call_opening[0]] = float("-inf")
-        if len(turn.tokens) < turn.request.min_answer_tokens:
-            logits[self._chat.end_id] = float("-inf")
 
     def _draw_allowed(self, turn: Turn, logits: Tensor, hot: Tensor, uniform: Tensor) -> None:
         """Draw again, among the tokens that the call's grammar allows. logits [1, vocabulary]"""
@@ -213,52 +218,14 @@ class Writer:
             return
         masked = logits.float().masked_fill(~allowed, float("-inf"))
         token = int(sample(masked, temperatures=hot, uniform=uniform).tokens[0])
-        turn.matcher.take(token)
-        self._take(turn, token, float(logits[0].float().log_softmax(-1)[token]))
-
-    def _take(self, turn: Turn, token: int, logprob: float) -> None:
-        """The token is written; the turn ends when it has ended or its tokens have run out."""
-        turn.add([token], written=True, logprob=logprob)
-        if turn.matcher is None:
-            if token == self._chat.end_id:
-                turn.end()
-            elif turn.chosen() >= turn.request.max_answer_tokens:
-                turn.end(StopReason.TRUNCATED)
-            return
-        rest = turn.matcher.closing()
-        if rest is not None:
-            turn.add(rest, written=False)
-            turn.end()
-        elif turn.chosen() >= turn.request.max_argument_tokens:
-            turn.end(StopReason.TRUNCATED)
+        if not self._rules.take(turn, token, float(logits[0].float().log_softmax(-1)[token])):
+            turn.refuse(NOT_NUMBERS)  # every allowed token has the logit -inf
 
     def action(self, turn: Turn) -> Action:
         """What a turn that is over amounts to."""
-        text = self._chat.decode(turn.tokens) if turn.stop is not StopReason.REFUSED else turn.reason
-        stop, call = turn.stop, None
-        if turn.decision != ANSWER and stop is None:
-            parsed = parse_turn(text, turn.request.specs)
-            call, stop = parsed.call, None if parsed.call is not None else StopReason.MALFORMED
-        return Action(
-            message=Message("assistant", text, tuple(turn.tokens)),
-            decision=turn.decision,
-            written=tuple(turn.written),
-            logprobs=tuple(turn.logprobs),
-            call=call,
-            stop=stop,
-            decision_probs=turn.probs,
-        )
-
-
-def _take_decision(turn: Turn) -> None:
-    if turn.request.decision is not None:
-        turn.decision = turn.request.decision
-    elif turn.probs is not None:
-        if all(p == p for p in turn.probs.values()):
-            heat = turn.request.decision_temperature
-            turn.decision = choose(turn.probs, temperature=heat, uniform=lambda: turn.uniform[-1])
-        else:
-            turn.refuse(NOT_NUMBERS)
+        if self._session is not None and turn.place >= 0:
+            self._keep(turn, self._session, self._session.rows[turn.place])
+        return self._rules.action(turn)
 
 
 def _rest_of_name(session: Session, place: int, ids: Sequence[int]) -> float:

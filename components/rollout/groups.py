@@ -13,19 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from components.environment.step import start
-from components.policy.policy import Policy
+from components.policy.backend import Backend
+from components.reward.distractors import rivals_of
+from components.reward.evidence import ScoreReference, with_evidence
 from components.reward.likelihood import likelihood
 from components.reward.parts import reward_parts, scored, total
+from components.reward.preference import Verdict, no_verdict
 from components.reward.settings import RewardSettings
 from components.rollout.play import RolloutSettings, request_of, rollout
-from components.schema.cost import Cost
 from components.schema.group import Group
 from components.schema.identity import child_seed
-from components.schema.problem import Problem, Reference
+from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, Trajectory
+from components.tools.prices import PriceSheet
 from components.tools.toolbox import Toolbox
 
-ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequence[float]]
+Judge = Callable[[Sequence[Trajectory], Sequence[Problem]], Sequence[Trajectory]]
+"""Trajectories, each with the problem it is on, to trajectories with their evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,12 @@ class GroupSettings:
 
 
 def collect_groups(
-    policy: Policy,
+    policy: Backend,
     problems: Sequence[Problem],
     toolbox: Toolbox,
     *,
-    score_reference: ScoreReference,
-    units: Callable[[Cost], float],
+    judge: Judge,
+    prices: PriceSheet,
     reward: RewardSettings,
     settings: GroupSettings,
     seed: int,
@@ -72,7 +76,7 @@ def collect_groups(
     owners = [problem for problem, decisions in zip(problems, forces, strict=True) for _ in decisions]
     forced = [(decision,) for decisions in forces for decision in decisions]
     trajectories = rollout(policy, owners, toolbox, seed=seed, force=forced, settings=way)
-    finished = iter(_score(trajectories, owners, score_reference, units, reward))
+    finished = iter(_score(judge(trajectories, owners), prices, reward))
     return tuple(
         _group(policy, problem, q, [next(finished) for _ in decisions], toolbox)
         for problem, q, decisions in zip(problems, probs, forces, strict=True)
@@ -82,31 +86,25 @@ def collect_groups(
 _Scored = tuple[Trajectory, float, float]
 
 
-def _score(
-    trajectories: Sequence[Trajectory],
-    owners: Sequence[Problem],
-    score_reference: ScoreReference,
-    units: Callable[[Cost], float],
-    reward: RewardSettings,
-) -> list[_Scored]:
-    """(trajectory, total reward, 1/PPL) of each."""
-    means = score_reference(
-        [(problem.prompt, responses(t), problem.reference) for problem, t in zip(owners, trajectories, strict=True)]
-    )
+def _score(trajectories: Sequence[Trajectory], prices: PriceSheet, reward: RewardSettings) -> list[_Scored]:
+    """(trajectory, total reward, 1/PPL) of each.
+
+    Raises:
+        ValueError: a part that the reward needs was not scored; a group with holes cannot be compared.
+    """
     finished = []
-    for trajectory, mean in zip(trajectories, means, strict=True):
-        parts = reward_parts(trajectory, units=units, mean_logprob=mean, settings=reward)
-        finished.append((scored(trajectory, parts, reward), total(parts, reward), likelihood(mean, "inv_ppl")))
+    for trajectory in trajectories:
+        parts, evidence = reward_parts(trajectory, prices=prices, settings=reward), trajectory.outcome.evidence
+        whole = total(parts, reward)
+        if whole is None or evidence is None:
+            raise ValueError(f"trajectory {trajectory.trajectory_id}: its reward has unscored parts: {parts}")
+        mean = evidence.readings[-1].mean_logprob
+        finished.append((scored(trajectory, parts, reward), whole, likelihood(mean, "inv_ppl")))
     return finished
 
 
-def responses(trajectory: Trajectory) -> tuple[str, ...]:
-    """What the tools said, oldest first."""
-    return tuple(result.content for transition in trajectory.transitions for result in transition.results)
-
-
 def _group(
-    policy: Policy, problem: Problem, probs: Mapping[str, float], mine: Sequence[_Scored], toolbox: Toolbox
+    policy: Backend, problem: Problem, probs: Mapping[str, float], mine: Sequence[_Scored], toolbox: Toolbox
 ) -> Group:
     return Group(
         problem=problem,
@@ -145,14 +143,16 @@ def batch_problems(
 class Collector:
     """Collects groups; everything it needs but the step's number."""
 
-    policy: Policy
+    policy: Backend
     toolbox: Toolbox
     problems: tuple[Problem, ...]
     score_reference: ScoreReference
-    units: Callable[[Cost], float]
+    prices: PriceSheet
     reward: RewardSettings
     settings: GroupSettings
     seed: int
+    verdict: Verdict = no_verdict
+    """What annotated preferences say of a trajectory."""
 
     def siblings(self, step: int) -> tuple[Group, ...]:
         """Sampled calls under the present weights; the same step, weights and tools give the same groups."""
@@ -160,7 +160,7 @@ class Collector:
         warm = min(1.0, (step + 1) / (settings.price_warmup_steps + 1))
         chosen = batch_problems(self.problems, settings.query_families, settings.batch, seed=self.seed, step=step)
         reward = self.reward.model_copy(update={"price": self.reward.price * warm})
-        return self._collect(chosen, reward, judging=False, seed=child_seed(self.seed, "rollout", step))
+        return self.collect(chosen, reward, judging=False, seed=child_seed(self.seed, "rollout", step))
 
     def decisions(self, count: int, *, at_once: int, told: Callable[[int], None] = lambda done: None) -> list[Group]:
         """All actions at the roots of `count` problems under the present weights, `at_once` problems together."""
@@ -169,21 +169,32 @@ class Collector:
         groups: list[Group] = []
         for first in range(0, len(chosen), at_once):
             some, seed = chosen[first : first + at_once], child_seed(self.seed, "decisions", first)
-            groups += self._collect(some, self.reward, judging=True, seed=seed)
+            groups += self.collect(some, self.reward, judging=True, seed=seed)
             told(len(groups))
         return groups
 
-    def _collect(
+    def collect(
         self, problems: Sequence[Problem], reward: RewardSettings, *, judging: bool, seed: int
     ) -> tuple[Group, ...]:
+        """One group a problem under these weights of the reward."""
         return collect_groups(
             self.policy,
             problems,
             self.toolbox,
-            score_reference=self.score_reference,
-            units=self.units,
+            judge=self._judge,
+            prices=self.prices,
             reward=reward,
             settings=self.settings,
             seed=seed,
             judging=judging,
+        )
+
+    def _judge(self, trajectories: Sequence[Trajectory], problems: Sequence[Problem]) -> tuple[Trajectory, ...]:
+        return with_evidence(
+            trajectories,
+            problems,
+            score_reference=self.score_reference,
+            rivals=rivals_of(self.problems, self.reward.distractors),
+            verdict=self.verdict,
+            settings=self.reward,
         )

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from components.environment.step import after, call_to_run, finish, start
+from components.policy.backend import Backend
 from components.policy.generate import Talk
-from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.schema.identity import child_seed
@@ -50,7 +50,7 @@ class _Play:
 
 
 def rollout(
-    policy: Policy,
+    policy: Backend,
     problems: Sequence[Problem],
     toolbox: Toolbox,
     *,
@@ -84,7 +84,7 @@ def rollout(
     return tuple(policy.converse([told(play) for play in plays]))
 
 
-def _talk(policy: Policy, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
+def _talk(policy: Backend, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
     while not play.state.done:
         action: Action = yield _request(policy, play, toolbox)
         call = call_to_run(play.state, action)
@@ -98,13 +98,13 @@ def _talk(policy: Policy, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:
     return _finish(play, policy.policy_id)
 
 
-def _request(policy: Policy, play: _Play, toolbox: Toolbox) -> GenerateRequest:
+def _request(policy: Backend, play: _Play, toolbox: Toolbox) -> GenerateRequest:
     left = play.force[len(play.transitions) :]
     return request_of(policy, play.state, toolbox, play.settings, seed=play.seed, force=left)
 
 
 def request_of(
-    policy: Policy,
+    policy: Backend,
     state: State,
     toolbox: Toolbox,
     settings: RolloutSettings,

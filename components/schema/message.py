@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from components.schema.cost import Cost
@@ -35,6 +35,12 @@ class ToolResult:
     """Ids of the passages shown, best first (search only)."""
     wall_seconds: float | None = None
     """Measured wall time of the live call; reported, never part of a reward."""
+    refused: bool = False
+    """True when the call was refused for safety (the sandbox denied it a file, say); the gate counts these."""
+    cached: bool = field(default=False, compare=False)
+    """True when the result was remembered from an equal call; reported, never part of a reward."""
+    tool_version: str = ""
+    """Version of the tool that answered; empty when no tool was reached."""
 
 
 @dataclass(frozen=True, slots=True)

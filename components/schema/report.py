@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -30,6 +30,21 @@ class EvalReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition that the gate's rule does not weigh against anything."""
+
+    name: str
+    """invalid calls, unsafe calls, p95 cost, p95 seconds, student, `slice NAME`."""
+    state: Literal["holds", "unsure", "broken"]
+    measured: Interval
+    """Challenger minus champion."""
+    margin: float
+    """What is let through, in the figure's own unit."""
+    reason: str
+    """Half a sentence; empty when it holds."""
+
+
+@dataclass(frozen=True, slots=True)
 class GateResult:
     """Verdict over a challenger."""
 
@@ -40,6 +55,15 @@ class GateResult:
     champion: str
     differences: Mapping[str, Interval]
     """Paired difference challenger minus champion, by metric (and `slice/NAME/accuracy`)."""
+    tested: Mapping[str, Interval] = field(default_factory=dict)
+    """`eval/accuracy` and `eval/cost` at the level of this look (1 - alpha), on which the rule rests."""
+    guards: tuple[Guard, ...] = ()
+    look: int = 1
+    """Which challenger of this champion this was on these problems, from 1."""
+    alpha: float = 0.0
+    """What this look could spend: the chance that an equal is promoted. 0 when nothing was tested."""
+    problems: str = ""
+    """Digest of the set of problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +75,8 @@ class PromotionDecision:
     promoted: bool
     alias: str
     gate: GateResult
+    promotion_id: str = ""
+    """Id in the ledger; empty when nothing was promoted."""
 
 
 @dataclass(frozen=True, slots=True)

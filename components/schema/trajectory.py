@@ -64,7 +64,29 @@ class Transition:
     cost: Cost
     """Cost of this action: tool calls (nested included) and tokens."""
     reward: float | None = None
-    """Total reward of this action under the reward settings of the run; None when not scored."""
+    """Reward of this action under the reward settings of the run; None when not scored. They add up to the total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the frozen scorer made of the reference at one state of a trajectory."""
+
+    responses: int
+    """Tool responses it was shown, oldest first; 0 at the root."""
+    mean_logprob: float
+    """Mean clipped log-probability of the reference's answer span."""
+    rivals: tuple[float, ...] = ()
+    """The same of wrong answers put in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a reward needs beside the trajectory's own acts, recorded so that scoring again asks no model."""
+
+    readings: tuple[Reading, ...]
+    """In the order of `responses`; only the states that the reward settings of the run asked for."""
+    preference: float | None = None
+    """Verdict of annotated pairs on the actions taken, -1 to 1; None when no pair speaks of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +98,10 @@ class Outcome:
     success: bool | None
     """Checker's verdict; None when it could not be judged."""
     cost: Cost
-    reward_parts: Mapping[str, float] | None = None
-    """Named, unweighted reward parts; None when not scored."""
+    reward_parts: Mapping[str, float | None] | None = None
+    """Named, unweighted reward parts, each None when it was not scored; None when nothing was."""
+    evidence: Evidence | None = None
+    """What the likelihood and preference parts were computed from; None when nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)

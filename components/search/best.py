@@ -20,10 +20,9 @@ def cheapest_correct(tree: Tree, *, policy_id: str, seed: int, units: Callable[[
 
     The measured wall time of live calls is left out, so that the same seed gives the same record.
     """
-    correct = [node for _, node in walk(tree.root) if node.success]
-    if not correct:
+    best = _cheapest(tree, units)
+    if best is None:
         return None
-    best = min(correct, key=lambda node: (units(node.state.spent), len(node.path), node.path))
     return finish(
         best.state,
         transitions_to(tree, best),
@@ -31,6 +30,23 @@ def cheapest_correct(tree: Tree, *, policy_id: str, seed: int, units: Callable[[
         seed=child_seed(seed, best.state.problem.problem_id),
         success=True,
     )
+
+
+def chosen_path(tree: Tree, units: Callable[[Cost], float]) -> tuple[int, ...]:
+    """The path to the cheapest correct answer; where none was found, the most visited way (the better on ties)."""
+    best = _cheapest(tree, units)
+    node: Node | None = tree.root if best is None else best
+    path = [] if best is None else list(best.path)
+    while node is not None and any(edge.visits for edge in node.edges):
+        edge = max(node.edges, key=lambda edge: (edge.visits, edge.q(0.0)))
+        path.append(node.edges.index(edge))
+        node = edge.child
+    return tuple(path)
+
+
+def _cheapest(tree: Tree, units: Callable[[Cost], float]) -> Node | None:
+    correct = [node for _, node in walk(tree.root) if node.success]
+    return min(correct, key=lambda node: (units(node.state.spent), len(node.path), node.path), default=None)
 
 
 def transitions_to(tree: Tree, node: Node) -> tuple[Transition, ...]:

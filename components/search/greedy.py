@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from components.search.puct import evaluate, follow
+from components.search.audit import reopened
+from components.search.mcts import evaluate, follow
 from components.search.settings import SelfplaySettings
 from components.search.tree import Edge, Node, Tree
 from components.search.verbs import Verbs
@@ -36,7 +37,10 @@ def first_edge(node: Node) -> Edge:
 
 
 def _next_nodes(ends: Sequence[tuple[Node, Edge]], verbs: Verbs, settings: SelfplaySettings) -> list[Node]:
-    made = follow([end for end in ends if end[1].child is None], simulation=0, verbs=verbs)
-    evaluate(made, verbs, settings)
-    fresh = iter(made)
-    return [edge.child if edge.child is not None else next(fresh) for _, edge in ends]
+    """The nodes after the ends; what the search did not make, or pruned, is made here, apart from the tree."""
+    untried = iter(follow([end for end in ends if end[1].child is None], verbs))
+    heads = [edge.child or next(untried) for _, edge in ends]
+    heads = [reopened(node) if node.pruned else node for node in heads]
+    fresh = [head for head, (_, edge) in zip(heads, ends, strict=True) if head is not edge.child]
+    evaluate(fresh, verbs, settings.model_copy(update={"prune_below": 0.0}))
+    return heads

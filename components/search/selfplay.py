@@ -1,8 +1,10 @@
 """Self-play: search many problems, block by block, so that a killed run continues with no tree lost or doubled.
 
-Takes problems, the verbs of the search and two functions that save and load a block; gives the blocks one by one.
-A block is named after everything that decides its content, so a saved block is used again only where it would come
-out the same. Does not open files, start tools or load a model.
+Takes problems, the verbs of the search and two functions that save and load a tree; gives what was found, tree by tree.
+Trees are saved one by one, each under a name made of everything that decides its content, so that a saved tree is used
+again only where it would come out the same. A block of which a tree is missing is searched again as a whole: numbers
+depend a little on what is computed side by side, and so the result is that of a run that was never stopped. Does not
+open files, start tools or load a model.
 """
 
 from __future__ import annotations
@@ -13,19 +15,19 @@ from dataclasses import dataclass
 from components.schema.identity import stable_hash
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
+from components.search.audit import audit
 from components.search.best import cheapest_correct
 from components.search.greedy import greedy_successes
-from components.search.puct import search
+from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
 from components.search.schema import NodeRow
 from components.search.settings import SelfplaySettings
-from components.search.tree import Tree
 from components.search.verbs import Verbs
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """What the search of up to B problems found."""
+class Found:
+    """What the search of a problem, or of several, found."""
 
     rows: tuple[NodeRow, ...]
     """Every node, tree by tree in the order of the problems."""
@@ -33,10 +35,10 @@ class Block:
     """The cheapest correct path of each solved problem."""
 
 
-LoadBlock = Callable[[str], Block | None]
-"""The saved block of that name; None if there is none."""
-SaveBlock = Callable[[str, Block], None]
-"""Save a block under a name; whole or not at all."""
+LoadTree = Callable[[str], Found | None]
+"""The saved tree of that name; None if there is none."""
+SaveTree = Callable[[str, Found], None]
+"""Save a tree under a name; whole or not at all."""
 
 
 def pick_problems(problems: Sequence[Problem], settings: SelfplaySettings) -> tuple[Problem, ...]:
@@ -58,51 +60,47 @@ def selfplay(
     settings: SelfplaySettings,
     *,
     provenance: Provenance,
-    load_block: LoadBlock,
-    save_block: SaveBlock,
-) -> Iterator[Block]:
-    """The blocks in order, each loaded if it was saved before, else searched and saved."""
+    load_tree: LoadTree,
+    save_tree: SaveTree,
+) -> Iterator[Found]:
+    """What was found, problem by problem: loaded where the whole block was saved before, else searched and saved."""
     for first in range(0, len(problems), settings.trees):
         members = problems[first : first + settings.trees]
-        name = block_name(members, settings, provenance)
-        block = load_block(name)
-        if block is None:
+        names = [tree_name(problem, settings, provenance) for problem in members]
+        saved = [load_tree(name) for name in names]
+        block = [found for found in saved if found is not None]
+        if len(block) < len(members):
             block = search_block(members, verbs, settings, provenance)
-            save_block(name, block)
-        yield block
+            for name, found in zip(names, block, strict=True):
+                save_tree(name, found)
+        yield from block
 
 
-def block_name(problems: Sequence[Problem], settings: SelfplaySettings, provenance: Provenance) -> str:
-    """A name that changes with anything that changes the block: weights, data, search settings, problems."""
-    searched_with = settings.model_dump(mode="json", exclude={"problems", "families", "trees", "min_visits"})
-    ids = [problem.problem_id for problem in problems]
-    return stable_hash([provenance.model_digest, provenance.data_digest, searched_with, ids])
+def tree_name(problem: Problem, settings: SelfplaySettings, provenance: Provenance) -> str:
+    """A name that changes with anything that changes the tree or its rows: weights, data, search settings, problem."""
+    searched_with = settings.model_dump(mode="json", exclude={"problems", "families", "trees"})
+    return stable_hash([provenance.model_digest, provenance.data_digest, searched_with, problem.problem_id])
 
 
 def search_block(
     problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings, provenance: Provenance
-) -> Block:
-    """Search the problems in lockstep and write down what was found."""
+) -> list[Found]:
+    """Search the problems in lockstep and write down what was found, tree by tree."""
+    verbs.forget()
     trees = search(problems, verbs, settings)
-    greedy = greedy_successes(trees, verbs, settings)
-    rows = [
-        row
-        for tree, success in zip(trees, greedy, strict=True)
-        for row in tree_rows(tree, greedy_success=success, provenance=provenance, units=verbs.units)
-    ]
-    found = (best_of(tree, verbs, settings, provenance) for tree in trees)
-    return Block(rows=tuple(rows), trajectories=tuple(trajectory for trajectory in found if trajectory is not None))
+    audit(trees, verbs, settings)
+    block = []
+    for tree, success in zip(trees, greedy_successes(trees, verbs, settings), strict=True):
+        rows = tree_rows(tree, greedy_success=success, provenance=provenance, units=verbs.units, settings=settings)
+        policy_id = f"search:{provenance.model_digest}"
+        best = cheapest_correct(tree, policy_id=policy_id, seed=settings.seed, units=verbs.units)
+        block.append(Found(rows=rows, trajectories=() if best is None else (best,)))
+    return block
 
 
-def best_of(tree: Tree, verbs: Verbs, settings: SelfplaySettings, provenance: Provenance) -> Trajectory | None:
-    """The tree's cheapest correct path, named after the weights that searched."""
-    policy_id = f"search:{provenance.model_digest}"
-    return cheapest_correct(tree, policy_id=policy_id, seed=settings.seed, units=verbs.units)
-
-
-def join_blocks(blocks: Sequence[Block]) -> Block:
-    """All blocks as one."""
-    return Block(
-        rows=tuple(row for block in blocks for row in block.rows),
-        trajectories=tuple(trajectory for block in blocks for trajectory in block.trajectories),
+def join(parts: Sequence[Found]) -> Found:
+    """All parts as one."""
+    return Found(
+        rows=tuple(row for part in parts for row in part.rows),
+        trajectories=tuple(trajectory for part in parts for trajectory in part.trajectories),
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Family = Literal["fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle"]
+Family = Literal["fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle", "own"]
 
 
 class SelfplaySettings(BaseModel):
@@ -20,16 +20,34 @@ class SelfplaySettings(BaseModel):
     """Problems searched, taken evenly from the families; one tree each."""
     simulations: int = Field(default=12, ge=1)
     """Select-expand-evaluate-backup passes per tree, after the root was evaluated."""
+    selection: Literal["puct", "gumbel"] = "puct"
+    """Rule by which a simulation chooses its way: PUCT, or Gumbel sequential halving (for few simulations)."""
     c_puct: float = Field(default=1.25, gt=0.0)
-    """Weight of prior and visit counts against value (AlphaZero, Silver et al. 2018)."""
+    """PUCT: weight of prior and visit counts against value (AlphaZero, Silver et al. 2018)."""
+    considered: int = Field(default=8, ge=1)
+    """Gumbel: actions of the root among which the simulations are spent (m of Danihelka et al. 2022)."""
+    visit_scale: float = Field(default=50.0, ge=0.0)
+    """Gumbel: c_visit, how much value counts before anything was visited."""
+    value_scale: float = Field(default=0.05, gt=0.0)
+    """Gumbel: c_scale, weight of values against log priors; small, because returns are not stretched to [0, 1]."""
     arguments_per_tool: int = Field(default=3, ge=1)
-    """Argument samples per tool at a node; progressive widening opens them one by one as the node is visited."""
+    """Argument samples per tool at a new node; progressive widening opens them one by one as the node is visited."""
+    most_arguments: int = Field(default=1, ge=1)
+    """Samples of a decision up to which new ones are drawn as visits grow; none where it is smaller."""
     max_depth: int = Field(default=4, ge=1)
     """Most actions from the root to a leaf; an unfinished leaf there counts as a failure."""
     trees: int = Field(default=16, ge=1)
     """Trees grown in lockstep (B), the model asked once a round for a leaf of each; also the size of a saved block."""
+    leaves: int = Field(default=1, ge=1)
+    """Leaves that a tree contributes to a round; more than one needs virtual loss and changes the tree."""
+    value: Literal["even", "likelihood"] = "even"
+    """Worth of an unfinished state: the same for all, or how likely the policy finds the reference there."""
+    prune_below: float = Field(default=0.0, ge=0.0, le=1.0)
+    """States whose chance of success is estimated lower are dead ends; 0 stops nothing."""
+    audit_share: float = Field(default=0.05, ge=0.0, le=1.0)
+    """Share of the pruned states that are searched after all, to know how often pruning was wrong."""
     min_visits: int = Field(default=8, ge=1)
-    """Distillation trusts a tree's solve rate only from this many visits of its root."""
+    """Nodes with fewer visits teach nothing: their rows have no targets, and a root's solve rate is not trusted."""
     temperature: float = Field(default=1.0, gt=0.0)
     """Temperature at which arguments are sampled."""
     price_lambda: float = Field(default=0.1, ge=0.0)

@@ -1,8 +1,8 @@
-"""Node rows and blocks of self-play on disk.
+"""Node rows and searched trees on disk.
 
 Takes rows and trajectories; gives Parquet and JSONL files, and reads them back. Files appear whole or not at all
-(written beside, then renamed). A block counts as saved once its Parquet file is there: it is written last. The same
-rows give the same bytes. Does not decide what a block is: see `components.search.selfplay`.
+(written beside, then renamed). A tree counts as saved once its Parquet file is there: it is written last. The same
+rows give the same bytes. Does not decide what is searched again: see `components.search.selfplay`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from components.records.jsonl import read_records, write_records
 from components.schema.trajectory import Trajectory
 from components.search.rows import as_mapping
 from components.search.schema import NODE_SCHEMA, NodeRow
-from components.search.selfplay import Block
+from components.search.selfplay import Found
 
 
 def write_nodes(path: Path, rows: Sequence[NodeRow]) -> None:
@@ -38,23 +39,23 @@ def write_nodes(path: Path, rows: Sequence[NodeRow]) -> None:
 
 def read_nodes(path: Path) -> tuple[NodeRow, ...]:
     """The rows that `write_nodes` wrote."""
-    rows = pq.read_table(path, schema=NODE_SCHEMA).to_pylist()
-    return tuple(NodeRow(**{**row, "token_ids": _as_tuple(row["token_ids"])}) for row in rows)
+    rows: list[dict[str, Any]] = pq.read_table(path, schema=NODE_SCHEMA).to_pylist()
+    return tuple(NodeRow(**{name: _frozen(value) for name, value in row.items()}) for row in rows)
 
 
-def _as_tuple(token_ids: list[int] | None) -> tuple[int, ...] | None:
-    return None if token_ids is None else tuple(token_ids)
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def save_block(folder: Path, name: str, block: Block) -> None:
-    """Put a block into the folder; once this returns the block survives a kill."""
-    write_records(folder / f"{name}.jsonl", block.trajectories)
-    write_nodes(folder / f"{name}.parquet", block.rows)
+def save_tree(folder: Path, name: str, found: Found) -> None:
+    """Put a searched tree into the folder; once this returns it survives a kill."""
+    write_records(folder / f"{name}.jsonl", found.trajectories)
+    write_nodes(folder / f"{name}.parquet", found.rows)
 
 
-def load_block(folder: Path, name: str) -> Block | None:
-    """The block of that name, or None if it was not saved whole."""
+def load_tree(folder: Path, name: str) -> Found | None:
+    """The tree of that name, or None if it was not saved whole."""
     nodes = folder / f"{name}.parquet"
     if not nodes.exists():
         return None
-    return Block(rows=read_nodes(nodes), trajectories=read_records(folder / f"{name}.jsonl", Trajectory))
+    return Found(rows=read_nodes(nodes), trajectories=read_records(folder / f"{name}.jsonl", Trajectory))

@@ -25,6 +25,8 @@ def _figures(rows: Sequence[NodeRow]) -> dict[str, float]:
     if not roots:
         return {"trees": 0.0}
     visited = [row for row in rows if row.visits > 0]
+    audits = [row.audit for row in visited if row.audit is not None]
+    audited = {"false_prune_rate": sum(audits) / len(audits)} if audits else {}
     solved = {row.tree_id for row in visited if row.success}
     return {
         "trees": float(len(roots)),
@@ -33,5 +35,10 @@ def _figures(rows: Sequence[NodeRow]) -> dict[str, float]:
         "nodes": float(len(visited)),
         "simulations": float(sum(row.visits - 1 for row in roots)),
         "tool_calls": float(sum(row.tool_result is not None for row in visited)),
+        "written_tokens": float(sum(row.written_tokens or 0 for row in visited)),
+        "targets": float(sum(row.target is not None for row in rows)),
+        "dead_ends": float(sum(row.dead_end is True for row in visited)),
+        "pruned": float(sum(row.pruned is True for row in visited)),
         "cost_units": sum(row.cost_units or 0.0 for row in visited),
+        **audited,
     }

@@ -1,8 +1,13 @@
-"""The search tree: nodes (states) and edges (actions from them).
+"""The search tree: nodes (states) and edges (actions from them), and what an edge's end says about its node.
 
 Takes proposals of a policy; gives `Tree`, `Node`, `Edge`. Nodes and edges change while a search runs and never leave
 this house: outside, a tree is its rows (`components.search.rows`). Does not select, step or ask a model: see
-`components.search.puct`.
+`components.search.mcts`.
+
+Siblings are alternatives (OR): one good action is enough. The sub-tasks of a split all have to be done (AND). They are
+searched as the environment plays them, one after the other on one stack, because a later one reads the results of the
+earlier ones; every path to an answer then leads through all of them, so that a split is solved only where each of its
+sub-tasks is, and is a dead end as soon as one of them is. `components.search.worth` values open sub-tasks accordingly.
 """
 
 from __future__ import annotations
@@ -15,11 +20,12 @@ from dataclasses import dataclass, field
 
 from components.schema.proposal import Proposal
 from components.schema.trajectory import Action, State, Transition
+from components.search.worth import Worth
 
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """An action from a node. Siblings are alternatives (OR): one good edge is enough."""
+    """An action from a node."""
 
     action: Action
     prior: float
@@ -28,10 +34,14 @@ class Edge:
     """Place among the edges with the same decision, best prior first; progressive widening opens low ranks first."""
     context_tokens: int | None = None
     """Tokens the policy read before this action."""
+    draws: int = 1
+    """Samples of the policy that came out as this action."""
     visits: int = 0
     """N: simulations that went through this edge."""
     value_sum: float = 0.0
     """W: sum of the returns that those simulations backed up."""
+    virtual_loss: int = 0
+    """Simulations under way through this edge; each counts as a visit that returned nothing until it is backed up."""
     child: Node | None = None
     """The state after the action; None until the edge is first visited."""
 
@@ -39,6 +49,22 @@ class Edge:
     def expandable(self) -> bool:
         """Whether a simulation may still go through here."""
         return self.child is None or self.child.expandable
+
+    @property
+    def available(self) -> bool:
+        """Whether one may go now: something below is untried and not under way."""
+        if self.child is None:
+            return self.virtual_loss == 0
+        return self.child.expandable and not self.child.blocked
+
+    @property
+    def tried(self) -> int:
+        """Visits, those under way included."""
+        return self.visits + self.virtual_loss
+
+    def q(self, otherwise: float) -> float:
+        """Mean return; `otherwise` where nothing was tried."""
+        return self.value_sum / self.tried if self.tried else otherwise
 
 
 @dataclass(slots=True, eq=False)
@@ -52,21 +78,49 @@ class Node:
     """The action and tool results that led here; None at the root."""
     simulation: int
     """The simulation that created the node; 0 for the root."""
+    worth: Worth | None = None
+    """Estimate of what is to come; None where nothing is (terminal, or at the depth limit)."""
     value: float = 0.0
     """Return estimated when the node was created (exact where terminal), cost spent so far included."""
     terminal: bool = False
     """The trajectory ended here; there is nothing to expand."""
     expandable: bool = False
     """Some edge is untried, or leads to an expandable node."""
+    blocked: bool = False
+    """Everything expandable below is under way."""
+    pruned: bool = False
+    """Stopped because the chance of success was too small; its actions were never asked for."""
+    audit: bool | None = None
+    """Of a pruned node that was searched after all: whether a correct answer was found below."""
     success: bool | None = None
     """The judge's verdict; None where the trajectory goes on."""
+    solved: bool = False
+    """A correct answer was found here or below."""
+    written_tokens: int = 0
+    """Tokens that the policy wrote to propose actions here, those of equal proposals included."""
     edges: list[Edge] = field(default_factory=list)
-    """Best prior first; empty at terminal nodes and at the depth limit."""
+    """The first ones best prior first, then those of further samples; none where the search stops."""
 
     @property
     def visits(self) -> int:
         """N of the node: its own evaluation plus the visits of its edges."""
         return 1 + sum(edge.visits for edge in self.edges)
+
+    @property
+    def tried(self) -> int:
+        """Visits, those under way included."""
+        return 1 + sum(edge.tried for edge in self.edges)
+
+    @property
+    def dead_end(self) -> bool:
+        """No correct answer was found here or below, and the search will not go on."""
+        return not self.expandable and not self.solved
+
+    def refresh(self) -> None:
+        """Take over what the edges' ends say: expandable, solved and dead ends travel up by this."""
+        self.expandable = any(edge.expandable for edge in self.edges)
+        self.solved = any(edge.child is not None and edge.child.solved for edge in self.edges)
+        self.blocked = not any(edge.available for edge in self.edges)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,14 +145,14 @@ def make_edges(proposals: Sequence[Proposal]) -> list[Edge]:
         if not (math.isfinite(proposal.prior) and proposal.prior >= 0.0):
             raise ValueError(f"prior {proposal.prior} of {proposal.action.message.content!r} is not a weight")
         merged.setdefault(action_key(proposal.action), []).append(proposal)
-    weights = [(sum(same.prior for same in group), group[0]) for group in merged.values()]
+    weights = [(sum(same.prior for same in group), group) for group in merged.values()]
     total = sum(weight for weight, _ in weights)
     if weights and total <= 0.0:
         raise ValueError("all priors of a state are zero")
     weights.sort(key=lambda pair: -pair[0])
     return [
-        Edge(action=first.action, prior=weight / total, rank=rank, context_tokens=first.context_tokens)
-        for rank, (weight, first) in zip(_ranks([first for _, first in weights]), weights, strict=True)
+        Edge(group[0].action, weight / total, rank, group[0].context_tokens, draws=len(group))
+        for rank, (weight, group) in zip(_ranks([group[0] for _, group in weights]), weights, strict=True)
     ]
 
 
@@ -107,6 +161,29 @@ def _ranks(ordered: Sequence[Proposal]) -> Iterator[int]:
     for proposal in ordered:
         yield seen[proposal.action.decision]
         seen[proposal.action.decision] += 1
+
+
+def draws_of(node: Node, decision: str) -> int:
+    """Samples of a decision drawn at the node."""
+    return sum(edge.draws for edge in node.edges if edge.action.decision == decision)
+
+
+def add_sample(node: Node, proposal: Proposal) -> None:
+    """One more sample of a decision: a new last edge, or one more draw of the edge with the same action.
+
+    The decision keeps its prior; the sample takes as much of it as the earlier samples have on average.
+    """
+    same = [edge for edge in node.edges if edge.action.decision == proposal.action.decision]
+    mass, drawn = sum(edge.prior for edge in same), sum(edge.draws for edge in same)
+    for edge in same:
+        edge.prior *= drawn / (drawn + 1)
+    key = action_key(proposal.action)
+    known = next((edge for edge in same if action_key(edge.action) == key), None)
+    if known is None:
+        node.edges.append(Edge(proposal.action, mass / (drawn + 1), len(same), proposal.context_tokens))
+    else:
+        known.prior += mass / (drawn + 1)
+        known.draws += 1
 
 
 def walk(node: Node, edge: Edge | None = None) -> Iterator[tuple[Edge | None, Node]]:

@@ -26,3 +26,11 @@ class PriceSheet:
     def units(self, cost: Cost) -> float:
         """Cost units: (money + w * seconds) / unit."""
         return (cost.money + self.settings.money_per_second * cost.seconds) / self.settings.unit
+
+    def money_units(self, cost: Cost) -> float:
+        """What the calls were paid for, in cost units."""
+        return cost.money / self.settings.unit
+
+    def time_units(self, cost: Cost) -> float:
+        """What waiting for them is worth, in cost units."""
+        return self.settings.money_per_second * cost.seconds / self.settings.unit

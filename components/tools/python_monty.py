@@ -29,6 +29,8 @@ _SANDBOX = {
 _WORKER_GRACE = 1.5
 """Seconds past the limit after which the worker itself is killed."""
 NO_OUTPUT = "(no output)"
+DENIED = "PermissionError"
+"""How a failure begins when the sandbox kept the code from a file or folder."""
 
 
 class PythonTool:
@@ -97,7 +99,8 @@ class PythonTool:
         return ToolOutput(self._cut(text or NO_OUTPUT, self._result_tokens), is_error=False)
 
     def _failure(self, reason: str, *, cacheable: bool = True) -> ToolOutput:
-        return ToolOutput(self._cut(reason, self._result_tokens), is_error=True, cacheable=cacheable)
+        cut = self._cut(reason, self._result_tokens)
+        return ToolOutput(cut, is_error=True, cacheable=cacheable, refused=reason.startswith(DENIED))
 
 
 def _reason(error: MontyError, limits: PythonLimits) -> str:

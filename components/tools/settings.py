@@ -10,6 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from components.tools.guard import host_of
+from components.tools.own_settings import OwnToolSettings
+
 Engine = Literal["natural", "strict"]
 """natural: any stemmed term may match; strict: every term must match as typed."""
 
@@ -49,6 +52,10 @@ class ToolSettings(BaseModel):
     python: PythonLimits = PythonLimits()
     searxng_url: str | None = None
     """Address of a SearXNG-style JSON search; null uses the local index."""
+    own: OwnToolSettings = OwnToolSettings()
+    """Tools that you bring: typed functions, HTTP services, MCP servers."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts that may have addresses which are not public, such as localhost; every tool reaches its own host only."""
     timeouts: Mapping[str, float] = {"search": 10.0, "python": 10.0}
     """Seconds of wall time per call after which the call is given up, by tool; a tool not named here gets 10."""
     max_workers: int = Field(default=4, ge=1, le=256)
@@ -59,8 +66,8 @@ class ToolSettings(BaseModel):
     @field_validator("searxng_url")
     @classmethod
     def _only_http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        if url is not None:
+            host_of(url)
         return url
 
     @field_validator("timeouts")

@@ -40,6 +40,8 @@ class ToolOutput:
     """Ids of the passages shown, best first (search only)."""
     cacheable: bool = True
     """False for failures that may pass, such as an unreachable server."""
+    refused: bool = False
+    """True when the call was refused for safety."""
 
 
 class Tool(Protocol):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.schema.arguments import check_arguments
@@ -86,7 +86,7 @@ class Toolbox:
         with self._lock:
             known = self._cache.get(key)
             if known is not None:
-                return _done(known)
+                return _done(replace(known, cached=True))
             if key not in self._flying:
                 self._flying[key] = self._waiters.submit(self._fly, key, tool, call.arguments)
             return self._flying[key]
@@ -102,10 +102,7 @@ class Toolbox:
         """Stops the threads and closes every tool that can be closed."""
         self._waiters.shutdown(wait=False)
         self._threads.shutdown(wait=False)
-        for tool in self._tools.values():
-            close = getattr(tool, "close", None)
-            if close is not None:
-                close()
+        close_all(self._tools.values())
 
     def _refuse(self, call: ToolCall) -> ToolResult | None:
         """The charged error of a call that cannot be run; None when it can."""
@@ -147,7 +144,15 @@ class Toolbox:
                 raise  # the tool itself raised: a bug, for tools must give an output
             self._renew_threads()
             return self._error(name, f"TimeoutError: {name} gave no answer within {seconds:g} s.")
-        result = ToolResult(output.content, output.is_error, self._prices.charge(name), output.source_ids, wall)
+        result = ToolResult(
+            output.content,
+            output.is_error,
+            self._prices.charge(name),
+            output.source_ids,
+            wall,
+            refused=output.refused,
+            tool_version=job.tool.version,
+        )
         if output.cacheable:
             self._remember(key, result)
         return result
@@ -163,6 +168,14 @@ class Toolbox:
             self._cache[key] = result
             while len(self._cache) > self._cache_size:
                 self._cache.pop(next(iter(self._cache)))
+
+
+def close_all(tools: Iterable[Tool]) -> None:
+    """Closes every tool that can be closed."""
+    for tool in tools:
+        close = getattr(tool, "close", None)
+        if close is not None:
+            close()
 
 
 def _key(call: ToolCall, tool: Tool) -> str:

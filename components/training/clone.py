@@ -41,4 +41,4 @@ def clone(
             chosen += [direct[i] for i in indices(len(direct), settings.direct_batch, seed=seeds[1], step=step)]
         return chosen
 
-    imitate(model, batch_of, settings, call_token=call_token, checkpoint=checkpoint, report=report)
+    imitate(model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report)

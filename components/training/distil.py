@@ -40,4 +40,4 @@ def distil(
         rest = replay_indices(len(kept), len(direct), settings.batch - from_search, seed=seeds[1], step=step)
         return chosen + [[*kept, *direct][i] for i in rest]
 
-    imitate(model, batch_of, settings, call_token=call_token, checkpoint=checkpoint, report=report)
+    imitate(model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report)

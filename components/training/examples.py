@@ -40,15 +40,19 @@ class Teach:
     decisions: bool = True
     first_decision: bool = True
     """False leaves the root decision out."""
-    arguments: frozenset[str] = frozenset({"search", "python"})
-    """Tools whose arguments are learnt."""
+    arguments: bool = True
+    """Whether the arguments of calls are learnt."""
+    silent: frozenset[str] = frozenset()
+    """Tools whose arguments are not learnt all the same."""
     answers: bool = True
+    only_last: bool = False
+    """True leaves out every turn but the last one."""
 
 
 EVERYTHING = Teach()
-KEEP = Teach(first_decision=False, arguments=frozenset({"python"}))
+KEEP = Teach(first_decision=False, silent=frozenset({"search"}))
 """Replayed from demonstrations: not the choice at the root nor the queries, which are what reinforcement changes."""
-DIRECT = Teach(decisions=False, arguments=frozenset())
+DIRECT = Teach(decisions=False, arguments=False)
 """The base model's own answers: the direct branch, given that it is taken; whether to take it is not its business."""
 
 
@@ -70,10 +74,11 @@ def example(
         action = transition.action
         if action.message.token_ids is None:
             raise ValueError(f"trajectory {trajectory.trajectory_id}: turn {turn} has no tokens")
-        parts.add(
-            action, len(ids), opening_length, teach, decide=teach.decisions and (turn > 0 or teach.first_decision)
-        )
-        if turn + 1 < len(trajectory.transitions):
+        last = turn + 1 == len(trajectory.transitions)
+        if last or not teach.only_last:
+            decide = teach.decisions and (turn > 0 or teach.first_decision)
+            parts.add(action, len(ids), opening_length, teach, decide=decide)
+        if not last:
             ids += render(action.message)
             for result in transition.results:
                 ids += render(Message("tool", result.content))
@@ -104,7 +109,7 @@ class _Parts:
             return
         if decide:
             self.calls.append((start, start + opening_length(action)))
-        if action.decision in teach.arguments:
+        if teach.arguments and action.decision not in teach.silent:
             self.arguments += written
 
     def example(self, ids: tuple[int, ...]) -> Example:

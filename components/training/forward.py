@@ -23,7 +23,7 @@ from components.policy.tree_forward import States, any_states
 
 def hidden_states(model: Any, sequences: Sequence[Sequence[int]]) -> States:
     """States of all sequences after the final norm."""
-    forest = plant(sequences)
+    forest = plant(sequences, device=next(model.parameters()).device)
     nodes = _llama(model, forest) if supports(model.config) else any_states(model, forest)
     return States(nodes, forest)
 
@@ -64,12 +64,12 @@ class _Batch:
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.kv_heads, self.group = config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads
         self.cos, self.sin = self._angles(config, like)
-        self.mask = forest.mask(like.dtype).to(like.device).repeat(1, self.group, 1).unsqueeze(1)
+        self.mask = forest.mask(like.dtype).repeat(1, self.group, 1).unsqueeze(1)
 
     def _angles(self, config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
         theta = float((config.rope_parameters or {}).get("rope_theta", 10000.0))
-        inverse = theta ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
-        angles = torch.outer(self.forest.positions.float(), inverse).to(like.device)
+        powers = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=like.device) / self.head_dim
+        angles = torch.outer(self.forest.positions.float(), theta**-powers)
         cos = torch.cat([angles.cos(), angles.cos()], -1).unsqueeze(1)
         return cos.to(like.dtype), torch.cat([-angles.sin(), angles.sin()], -1).unsqueeze(1).to(like.dtype)
 
@@ -77,7 +77,7 @@ class _Batch:
 def _llama(model: Any, forest: Forest) -> Tensor:
     inner, eps = model.model, model.config.rms_norm_eps
     batch = _Batch(model.config, forest, inner.embed_tokens.weight)
-    x = F.embedding(forest.ids.to(inner.embed_tokens.weight.device), inner.embed_tokens.weight)
+    x = F.embedding(forest.ids, inner.embed_tokens.weight)
     forgets = bool(getattr(model, "is_activation_checkpointing", False)) and torch.is_grad_enabled()
     for block in inner.layers:
         if forgets and x.requires_grad:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
+from components.training.adapters import close_training, open_training
 from components.training.examples import Example
 from components.training.losses import denominators, imitation_losses
-from components.training.optimiser import MasterAdamW, freeze_lower
+from components.training.optimiser import MasterAdamW
 from components.training.settings import TrainerSettings
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -25,11 +26,15 @@ def imitate(
     settings: TrainerSettings,
     *,
     call_token: int,
+    seed: int = 0,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
 ) -> None:
-    """`settings.steps` steps on `batch_of(step)`; continues from `checkpoint` and writes it as it goes."""
-    freeze_lower(model, settings.trained_layers, checkpointing=settings.gradient_checkpointing)
+    """`settings.steps` steps on `batch_of(step)`; continues from `checkpoint` and writes it as it goes.
+
+    `seed`: of the first weights of adapters, if the settings want any; they are merged in the end.
+    """
+    open_training(model, settings, seed=seed)
     optimiser = MasterAdamW(
         model,
         learning_rate=settings.learning_rate,
@@ -48,6 +53,7 @@ def imitate(
         report(optimiser.step_count, metrics)
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
             optimiser.save(checkpoint, {})
+    close_training(model)
 
 
 def backward_imitation(

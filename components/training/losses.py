@@ -39,7 +39,7 @@ def denominators(examples: Sequence[Example]) -> Denominators:
 
 def logits_before(model: CausalLM, states: States, places: Sequence[tuple[int, int]]) -> Tensor:
     """fp32 logits [P, vocabulary] that predict the token at each (sequence, position); shared ones are made once."""
-    nodes, row = states.places([(sequence, position - 1) for sequence, position in places]).unique(return_inverse=True)
+    nodes, row = states.distinct([(sequence, position - 1) for sequence, position in places])
     logits: Tensor = model.get_output_embeddings()(states.nodes.index_select(0, nodes))
     return logits.float().index_select(0, row)
 
@@ -74,10 +74,10 @@ def imitation_losses(
         return StepLosses(zero, zero, zero, None)
     logits = logits_before(model, hidden, places)
     firsts = {(row, p) for row, e in enumerate(examples) for p in e.firsts}
-    logits, call_probability = _without_calls(logits, places, firsts, call_token, stays, len(calls))
-    targets = torch.tensor([examples[row].ids[p] for row, p in places])
+    logits, call_probability = without_calls(logits, places, firsts, call_token, stays, len(calls))
+    targets = torch.tensor([examples[row].ids[p] for row, p in places], device=logits.device)
     logprobs = logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
-    weights = torch.tensor([examples[row].weight for row, _ in arguments])
+    weights = torch.tensor([examples[row].weight for row, _ in arguments], device=logits.device)
     split = [len(calls), len(stays), len(arguments), len(answers)]
     call_lp, _, argument_lp, answer_lp = logprobs.split(split)
     decision = -call_lp.sum() - log_none(call_probability).sum()
@@ -89,7 +89,7 @@ def imitation_losses(
     )
 
 
-def _without_calls(
+def without_calls(
     logits: Tensor,
     places: Sequence[tuple[int, int]],
     firsts: set[tuple[int, int]],

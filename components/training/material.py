@@ -14,16 +14,18 @@ from components.policy.constrained import ArgumentGrammars
 from components.policy.encode import encode_answer, encode_trajectory, opening_length
 from components.schema.cost import NO_COST
 from components.schema.group import Group
+from components.schema.message import Message
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
-from components.schema.trajectory import ANSWER, Trajectory, Transition
-from components.training.advantage import advantages
+from components.schema.trajectory import ANSWER, Action, Outcome, StopReason, Trajectory, Transition
+from components.training.advantage import LEAST_ADVANTAGE, advantages
+from components.training.episodes import Episode, turn_rewards
 from components.training.examples import EVERYTHING, Example, Teach, example
-from components.training.reinforce import Material
-from components.training.settings import ReinforceSettings
+from components.training.inputs import Material
+from components.training.settings import Normaliser, ReinforceSettings
 
-LEAST_ADVANTAGE = 0.01
-"""Siblings that differ by less (the likelihood of the reference wobbles) are not worth a backward pass."""
+ARGUMENTS = Teach(decisions=False, answers=False)
+"""What a policy gradient learns of a sampled trajectory."""
 
 Specs = Callable[[Sequence[str]], tuple[ToolSpec, ...]]
 
@@ -52,12 +54,42 @@ class Encoder:
         """All trajectories whose problem is known."""
         return tuple(self.example(t, problems[t.problem_id], teach) for t in trajectories if t.problem_id in problems)
 
+    def turns(self, trajectory: Trajectory, problem: Problem) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """Of every turn, the tokens of its state and its own."""
+        specs = self._specs(problem.tool_names)
+        state, turns = self._chat.prompt_ids(problem.prompt, specs), []
+        for transition in encode_trajectory(self._chat, self._grammars, trajectory, specs).transitions:
+            message = transition.action.message
+            turns.append((state, message.token_ids or ()))
+            state += self._chat.message_ids(message)
+            for result in transition.results:
+                state += self._chat.message_ids(Message("tool", result.content))
+        return tuple(turns)
+
+    def episode(self, trajectory: Trajectory, problem: Problem, reward: float) -> Episode:
+        """The trajectory, which earned `reward`, turn by turn."""
+        turns = self.turns(trajectory, problem)
+        return Episode(
+            states=tuple(state for state, _ in turns),
+            turns=tuple(turn for _, turn in turns),
+            rewards=turn_rewards(trajectory, reward),
+            decision=trajectory.forced[0] if trajectory.forced else trajectory.transitions[0].action.decision,
+            arguments=self.example(trajectory, problem, ARGUMENTS),
+        )
+
+    def action(self, before: Sequence[Transition], action: Action, problem: Problem, *, whole: bool) -> Example:
+        """An action after `before`: its decision and its arguments, or with `whole` the text of an answer, too."""
+        last = Transition(action=action, results=(), cost=NO_COST)
+        outcome = Outcome(StopReason.CANCELLED, None, None, NO_COST)
+        told = Trajectory("", problem.problem_id, "", 0, (*before, last), outcome)
+        return self.example(told, problem, Teach(answers=whole, only_last=True))
+
     def reference(self, trajectory: Trajectory, problem: Problem) -> Example:
         """The trajectory with the reference as its answer, of which only the answer is learnt."""
         action = encode_answer(self._chat, problem.reference.text)
         before = trajectory.transitions if trajectory.transitions[-1].results else trajectory.transitions[:-1]
         told = replace(trajectory, transitions=(*before, Transition(action=action, results=(), cost=NO_COST)))
-        return self.example(told, problem, Teach(decisions=False, arguments=frozenset(), answers=True))
+        return self.example(told, problem, Teach(decisions=False, arguments=False, answers=True))
 
 
 def material(
@@ -68,21 +100,28 @@ def material(
     best = sorted(useful, key=lambda found: -found[0])[: settings.references]
     return Material(
         groups=tuple(groups),
-        arguments=tuple(one for group in groups for one in _arguments(group, encoder)),
+        arguments=tuple(one for group in groups for one in _arguments(group, encoder, settings.normaliser)),
         references=tuple(encoder.reference(trajectory, problem) for _, trajectory, problem in best),
         replay=replay,
+        episodes=() if settings.form == "policy_gradient" else tuple(_episodes(group, encoder) for group in groups),
     )
 
 
-def _arguments(group: Group, encoder: Encoder) -> list[Example]:
-    """Siblings whose reward differs from the others', weighted by their leave-one-out advantage.
+def _episodes(group: Group, encoder: Encoder) -> tuple[Episode, ...]:
+    return tuple(
+        encoder.episode(trajectory, group.problem, reward)
+        for trajectory, reward in zip(group.trajectories, group.rewards, strict=True)
+    )
+
+
+def _arguments(group: Group, encoder: Encoder, normaliser: Normaliser) -> list[Example]:
+    """Siblings whose reward differs from the others', weighted by their advantage.
 
     A sibling that was cut off before it wrote an argument has nothing to learn from and is left out.
     """
-    teach = Teach(decisions=False, answers=False)
     examples = [
-        replace(encoder.example(trajectory, group.problem, teach), weight=advantage)
-        for trajectory, advantage in zip(group.trajectories, advantages(group), strict=True)
+        replace(encoder.example(trajectory, group.problem, ARGUMENTS), weight=advantage)
+        for trajectory, advantage in zip(group.trajectories, advantages(group, normaliser), strict=True)
         if abs(advantage) >= LEAST_ADVANTAGE
     ]
     return [one for one in examples if one.arguments]

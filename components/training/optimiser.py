@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +34,22 @@ def freeze_lower(model: CausalLM, trained_layers: int, *, checkpointing: bool = 
         for parameter in module.parameters():
             parameter.requires_grad_(True)
     return tuple(range(first, len(blocks)))
+
+
+ALSO = "also.safetensors"
+"""File of a checkpoint with tensors that are not the model's: critics, their targets, their optimiser."""
+
+
+def whole(folder: Path) -> Path | None:
+    """Where the last whole checkpoint of `folder` is: there, or in the one it was replacing; None without any."""
+    return next((f for f in (folder, folder.with_name(folder.name + ".old")) if (f / "state.json").exists()), None)
+
+
+def read_also(folder: Path) -> dict[str, Tensor]:
+    """The tensors `also` of the last whole checkpoint; none when it was written without any, or there is none."""
+    found = whole(folder)
+    tensors: dict[str, Tensor] = load_file(str(found / ALSO)) if found and (found / ALSO).is_file() else {}
+    return tensors
 
 
 class MasterAdamW:
@@ -75,8 +92,8 @@ class MasterAdamW:
         self.step_count += 1
         return norm
 
-    def save(self, folder: Path, extra: dict[str, object]) -> None:
-        """Replace the checkpoint in `folder` by the present state and the JSON-able `extra`."""
+    def save(self, folder: Path, extra: dict[str, object], also: Mapping[str, Tensor] | None = None) -> None:
+        """Replace the checkpoint in `folder` by the present state, the JSON-able `extra` and the tensors `also`."""
         aside = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -85,6 +102,8 @@ class MasterAdamW:
             state = self._adam.state[master]
             tensors |= {f"master/{name}": master, f"m/{name}": state["exp_avg"], f"v/{name}": state["exp_avg_sq"]}
         save_file(tensors, str(aside / "optimiser.safetensors"))
+        if also:
+            save_file(dict(also), str(aside / ALSO))
         (aside / "state.json").write_text(json.dumps({"step": self.step_count, **extra}))
         old = folder.with_name(folder.name + ".old")
         if folder.exists():  # else the old one is all that a kill has left: it stays until the new one is in place
@@ -95,7 +114,7 @@ class MasterAdamW:
 
     def load(self, folder: Path) -> dict[str, object] | None:
         """Continue from the checkpoint in `folder` (or from the one it was replacing); None when there is none."""
-        found = next((f for f in (folder, folder.with_name(folder.name + ".old")) if (f / "state.json").exists()), None)
+        found = whole(folder)
         if found is None:
             return None
         tensors = load_file(str(found / "optimiser.safetensors"))
@@ -106,8 +125,8 @@ class MasterAdamW:
                 master.copy_(tensors[f"master/{name}"])
                 self._named[name].copy_(master)
                 self._adam.state[master] = {
-                    "step": torch.tensor(float(self.step_count)),
-                    "exp_avg": tensors[f"m/{name}"],
-                    "exp_avg_sq": tensors[f"v/{name}"],
+                    "step": master.new_tensor(float(self.step_count)),  # the fused step wants its count beside it
+                    "exp_avg": tensors[f"m/{name}"].to(master.device),
+                    "exp_avg_sq": tensors[f"v/{name}"].to(master.device),
                 }
         return state

@@ -1,4 +1,4 @@
-"""Reinforcement learning of the composite: decisions by all actions, arguments by policy gradient, answers by gold.
+"""Reinforcement learning of the composite: decisions and arguments by one of three forms, answers by gold.
 
 Takes a model, scored groups and replayed demonstrations; trains in place. The gradient of the expected log-likelihood
 of the reference splits in two (DESIGN 1, row 4): through the answer's tokens, which are differentiable, and through the
@@ -10,7 +10,6 @@ Left out: importance ratios and clipping (one update a batch, so the ratio is 1)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,41 +19,20 @@ from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
 from components.schema.group import Group
 from components.schema.trajectory import ANSWER
-from components.training.advantage import advantages, at_stake, decision_target, decision_values
+from components.training.adapters import close_training, open_training
+from components.training.advantage import advantages, decision_values
 from components.training.examples import Example
+from components.training.forms import Form
 from components.training.forward import hidden_states
+from components.training.guards import Guards, Warn, check_scorer
 from components.training.imitate import Report
-from components.training.losses import decision_log_probs, denominators, imitation_losses
-from components.training.optimiser import MasterAdamW, freeze_lower
+from components.training.inputs import Material, Replay, Vocabulary
+from components.training.losses import denominators, imitation_losses
+from components.training.optimiser import MasterAdamW, read_also
+from components.training.policy_gradient import PolicyGradient
+from components.training.preference import preferences_backward
 from components.training.settings import ReinforceSettings
-
-NORMAL_ARGUMENTS = 16.0
-"""Constant denominator, in tokens a trajectory, of the policy gradient: no bias towards short or long queries."""
-
-
-class CallRateCollapse(RuntimeError):  # noqa: N818 - says what happened
-    """The policy stopped calling tools; raised so that a run never ends in silence with a useless model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What one step learns from."""
-
-    groups: tuple[Group, ...]
-    arguments: tuple[Example, ...]
-    """Sampled siblings, `weight` = advantage; only those with an advantage."""
-    references: tuple[Example, ...]
-    """Contexts with tool responses that hold the reference, followed by the reference."""
-    replay: tuple[int, ...]
-    """Indices into the replay pool."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """A replayed example with the clone's final hidden states at its answer tokens [answers, hidden]."""
-
-    example: Example
-    clone_hidden: Tensor
+from components.training.step_metrics import decision_metrics, family_counts, part_metrics
 
 
 def clone_hidden(
@@ -72,14 +50,6 @@ def clone_hidden(
     return pool
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """Tokens of the openings."""
-
-    opening: tuple[int, ...]
-    names: Mapping[str, tuple[int, ...]]
-
-
 def reinforce(
     model: CausalLM,
     material_of: Callable[[int], Material],
@@ -87,16 +57,24 @@ def reinforce(
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
     *,
+    form: Form | None = None,
     refresh: Callable[[tuple[int, ...]], None],
+    seed: int = 0,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
+    scorer: str = "",
+    warn: Warn = lambda text: None,
 ) -> None:
     """`settings.steps` updates; `material_of(step)` rolls out under the present weights, which `refresh` makes visible.
 
+    `form` says how rewards are learnt from; by default by policy gradient. `seed`: of the first weights of adapters, if
+    the settings want any; they are merged in the end. `scorer`: digest of the frozen model behind the rewards; `warn`
+    is told alarms.
+
     Raises:
-        CallRateCollapse: fewer problems than `settings.call_rate_low` would still call a tool.
+        TrainingStopped: a guard ended the run (see `training.guards`), or the checkpoint is of another scorer.
     """
-    trained = freeze_lower(model, settings.trained_layers, checkpointing=settings.gradient_checkpointing)
+    trained = open_training(model, settings, seed=seed)
     optimiser = MasterAdamW(
         model,
         learning_rate=settings.learning_rate,
@@ -104,22 +82,26 @@ def reinforce(
         total_steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
     )
-    if checkpoint is not None and optimiser.load(checkpoint) is not None:
+    form = form or PolicyGradient(settings, vocabulary)
+    if checkpoint is not None and (state := optimiser.load(checkpoint)) is not None:
+        check_scorer(state, scorer)
+        form.load(read_also(checkpoint))
         refresh(trained)
-    called = 0.0
+    guards = Guards(settings, warn)
     while optimiser.step_count < settings.steps:
         material = material_of(optimiser.step_count)
         model.train()
         judging = optimiser.step_count >= settings.judge_from()
         metrics = group_metrics(material.groups)
-        metrics |= backward(model, material, pool, settings, vocabulary, judging=judging)
+        metrics |= backward(model, material, pool, settings, vocabulary, form=form, judging=judging)
         metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
+        metrics |= guards.alarms(optimiser.step_count, metrics)
         refresh(trained)
         report(optimiser.step_count, metrics)
-        called = max(called, metrics.get("rollout/call_rate", 0.0))
-        _guard(metrics, settings, optimiser.step_count, called=called)
+        guards.check(optimiser.step_count, metrics, family_counts(material.groups))
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
-            optimiser.save(checkpoint, {})
+            optimiser.save(checkpoint, {"scorer": scorer}, form.tensors())
+    close_training(model)
 
 
 def backward(
@@ -129,50 +111,17 @@ def backward(
     settings: ReinforceSettings,
     vocabulary: Vocabulary,
     *,
+    form: Form | None = None,
     judging: bool = True,
 ) -> dict[str, float]:
     """Accumulate the gradient of a step's losses, which come back by name. `judging`: decisions are learnt too."""
     call_token = vocabulary.opening[0]
-    metrics: dict[str, float] = {}
-    if judging:
-        metrics["loss/decision"] = _decisions(model, material.groups, settings, vocabulary)
-    scale = settings.argument_weight / max(1, len(material.arguments)) / NORMAL_ARGUMENTS
-    metrics["loss/argument"] = _weighted(model, material.arguments, settings, call_token, scale=scale)
+    metrics = (form or PolicyGradient(settings, vocabulary)).backward(model, material, judging=judging)
+    if material.pairs:
+        metrics |= preferences_backward(model, material.pairs, settings, call_token=call_token)
     metrics["loss/reference"] = _answers(model, material.references, settings, call_token)
     metrics |= _replay(model, [pool[i] for i in material.replay], settings, call_token)
     return metrics
-
-
-def _decisions(model: CausalLM, groups: Sequence[Group], settings: ReinforceSettings, vocabulary: Vocabulary) -> float:
-    """Cross-entropy of pi(d | root) to softmax(Q / tau), over all decisions at once, weighed by what is at stake."""
-    order, summed = (ANSWER, *vocabulary.names), 0.0
-    for members in passes([g.context_ids for g in groups], limit=settings.tokens_per_pass):
-        logprobs = decision_log_probs(
-            model, [groups[i].context_ids for i in members], vocabulary.opening, list(vocabulary.names.values())
-        )
-        values = [decision_values(groups[i]) for i in members]
-        targets = [decision_target(v, settings.decision_temperature) for v in values]
-        target = torch.tensor(
-            [[at_stake(v) * t.get(d, 0.0) for d in order] for v, t in zip(values, targets, strict=True)]
-        )
-        loss = -(target * logprobs).sum() / len(groups)
-        (settings.decision_weight * loss).backward()
-        summed += float(loss.detach())
-    return summed
-
-
-def _weighted(
-    model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int, *, scale: float
-) -> float:
-    """-A log pi over argument tokens, divided by a constant."""
-    summed = 0.0
-    for members in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
-        group = [examples[i] for i in members]
-        counts = denominators([Example(ids=())])
-        loss = scale * imitation_losses(model, group, counts, call_token=call_token).argument
-        loss.backward()
-        summed += float(loss.detach())
-    return summed
 
 
 def _answers(model: CausalLM, examples: Sequence[Example], settings: ReinforceSettings, call_token: int) -> float:
@@ -213,35 +162,16 @@ def _kl(model: CausalLM, clone_states: Tensor, logits: Tensor) -> Tensor:
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Reward parts and rates over the groups of a step; a part that was not scored is left out."""
-    metrics: dict[str, float] = {}
+    """Reward parts and rates over the groups of a step; a part that was not scored is left out and counted."""
     trajectories = [t for g in groups for t in g.trajectories]
-    for name in ("likelihood", "correct", "cost", "malformed"):
-        values = [
-            t.outcome.reward_parts[name]
-            for t in trajectories
-            if t.outcome.reward_parts and name in t.outcome.reward_parts
-        ]
-        if values:
-            metrics[f"reward/{name}"] = sum(values) / len(values)
+    metrics = part_metrics(trajectories)
     metrics["reward/total"] = sum(r for g in groups for r in g.rewards) / max(1, len(trajectories))
     spread = [max(abs(a) for a in advantages(g)) > 1e-6 for g in groups]
     metrics["rollout/groups_with_signal"] = sum(spread) / max(1, len(groups))
-    acted = [max(g.probs, key=lambda d, p=g.probs: p[d]) for g in groups]  # type: ignore[misc]
-    metrics["rollout/call_rate"] = sum(d != ANSWER for d in acted) / max(1, len(acted))
+    metrics |= decision_metrics(groups, [g.probs for g in groups])
     judged = [g for g in groups if any(t.forced[0] == ANSWER for t in g.trajectories)]
     if not judged:
         return metrics
     best = [max(v := decision_values(g), key=lambda d: v[d]) for g in judged]
     metrics["rollout/best_is_call"] = sum(d != ANSWER for d in best) / max(1, len(best))
     return metrics
-
-
-def _guard(metrics: Mapping[str, float], settings: ReinforceSettings, step: int, *, called: float) -> None:
-    """Stop when a policy that called tools (`called`: its best rate so far) does not any more."""
-    rate = metrics.get("rollout/call_rate")
-    if rate is not None and rate < settings.call_rate_low < called:
-        raise CallRateCollapse(
-            f"step {step}: only {rate:.0%} of the problems still call a tool (floor {settings.call_rate_low:.0%}). "
-            "Lower reward.price or raise reinforce.replay_weight, then run again."
-        )

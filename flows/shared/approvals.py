@@ -1,7 +1,7 @@
 """Verdicts that wait for a person: a small file each, so that no trainer and no process has to wait.
 
-Takes the project's paths and the gate's verdict; gives what waits, and completes it through the promotion that would
-have been made without asking. A verdict over another champion than the present one is refused: it says nothing any
+Takes a desk and the gate's verdict; gives what waits, and completes it through the promotion that would have been made
+without asking. A verdict over another champion than the present one is refused: it says nothing any
 more.
 """
 
@@ -15,8 +15,8 @@ from components.schema.report import GateResult, PromotionDecision
 from flows.shared import promotion
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
-from flows.shared.registry import Registry, Version
-from flows.shared.registry_settings import RegistrySettings
+from flows.shared.promoting import Desk, carry_out
+from flows.shared.registry import Version
 
 TAG = "approval"
 
@@ -42,16 +42,16 @@ class Waiting:
         return Paths(Path(self.root)).evaluation_html
 
 
-def wait(
-    paths: Paths, registry: Registry, settings: RegistrySettings, version: Version, verdict: GateResult
-) -> PromotionDecision:
+def wait(desk: Desk, version: Version, verdict: GateResult) -> PromotionDecision:
     """Keep the verdict for a person; nothing is promoted, unless it was rejected before: then it stays rejected."""
-    decision = PromotionDecision(registry.model, version.number, False, settings.aliases.champion, verdict)
+    alias = desk.settings.aliases.champion
+    decision = PromotionDecision(desk.registry.model, version.number, False, alias, verdict)
     if not version.tags.get(TAG, "").startswith("rejected"):
-        champion = registry.alias(settings.aliases.champion)
+        champion = desk.champion()
         digest = champion.digest if champion else None
-        write_records(_file(paths, version.number), [Waiting(version.number, str(paths.root), digest, verdict)])
-    promotion.write_decision(paths, decision)
+        one = Waiting(version.number, str(desk.paths.root), digest, verdict)
+        write_records(_file(desk.paths, version.number), [one])
+    promotion.write_decision(desk.paths, decision)
     return decision
 
 
@@ -61,18 +61,17 @@ def waiting(paths: Paths) -> tuple[Waiting, ...]:
     return tuple(read_records(file, Waiting)[0] for file in files)
 
 
-def complete(
-    paths: Paths, registry: Registry, settings: RegistrySettings, number: str, *, approved: bool, by: str, why: str
-) -> PromotionDecision:
-    """Promote what waits, or reject it; the version keeps who said so and why."""
-    one = _waiting(paths, number)
-    version = registry.version(number)
+def complete(desk: Desk, number: str, *, approved: bool, by: str, why: str) -> PromotionDecision:
+    """Promote what waits, or reject it; the version, and with it the ledger, keeps who said so and why."""
+    one = _waiting(desk.paths, number)
+    carry_out(desk, wait=False)  # what a dead process left half done comes first: it may change the champion
     if approved:
-        _require_same_champion(registry, settings, one)
+        _require_same_champion(desk, one)
     verdict = one.verdict if approved else replace(one.verdict, decision="reject", reason=f"Rejected by {by}: {why}")
-    registry.tag_version(number, {TAG: f"{'approved' if approved else 'rejected'} by {by}: {why}"[:4900]})
-    decision = promotion.promote(Paths(Path(one.root)), registry, settings, version, verdict)
-    _file(paths, number).unlink()
+    desk.registry.tag_version(number, {TAG: f"{'approved' if approved else 'rejected'} by {by}: {why}"[:4900]})
+    there = replace(desk, paths=Paths(Path(one.root)))  # the decision is about the data that it was trained on
+    decision = promotion.promote(there, desk.registry.version(number), verdict, by=by)
+    _file(desk.paths, number).unlink()
     return decision
 
 
@@ -84,8 +83,8 @@ def _waiting(paths: Paths, number: str) -> Waiting:
     return found[0]
 
 
-def _require_same_champion(registry: Registry, settings: RegistrySettings, one: Waiting) -> None:
-    champion = registry.alias(settings.aliases.champion)
+def _require_same_champion(desk: Desk, one: Waiting) -> None:
+    champion = desk.champion()
     if (champion.digest if champion else None) != one.champion:
         now = f"version {champion.number}" if champion else "none"
         raise NothingWaits(

@@ -16,12 +16,10 @@ from components.records.problems import read_problems
 from components.rollout import rollout
 from components.schema.identity import stable_hash
 from flows.shared.acting import open_actor
+from flows.shared.conditions import DECIDES
 from flows.shared.inputs import dvc_hash
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
-
-DECIDES = ("tools", "prices", "policy")
-"""Sections that change what a policy does or what it is charged."""
 
 
 def evaluate_champion(paths: Paths, folder: Path, digest: str, problem_ids: Collection[str]) -> Path:

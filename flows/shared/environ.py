@@ -6,6 +6,7 @@ Importing this module fills in the general ones; the package `flows` does so bef
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
 
@@ -32,6 +33,8 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # traces are few, and are kept before the stage that logs them ends
+    "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -39,6 +42,19 @@ QUIET = {
 def tracking_uri(paths: Paths) -> str:
     """Where MLflow keeps its records: the environment's choice, else a file of this project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.mlflow_db}"
+
+
+def ledger_uri(paths: Paths) -> str:
+    """Where the ledger of promotions is: the environment's choice (SQLite or Postgres), else a file of this project."""
+    return os.environ.get("QANAT_LEDGER_URI") or f"sqlite:///{paths.ledger_db}"
+
+
+def actor() -> str:
+    """Who is at work: QANAT_ACTOR, else the name of the system's user."""
+    try:
+        return os.environ.get("QANAT_ACTOR") or getpass.getuser()
+    except (KeyError, OSError):  # containers run under numbers that have no name
+        return f"user {os.getuid()}"
 
 
 def prepare(paths: Paths) -> None:

@@ -83,7 +83,10 @@ class Params:
         evaluate: EvaluateSettings
         gate: GateSettings
 
-    def __init__(self, *, profile: str, seed: int, values: Mapping[str, Any], gate: Mapping[str, Any]) -> None:
+    def __init__(
+        self, *, file: str, profile: str, seed: int, values: Mapping[str, Any], gate: Mapping[str, Any]
+    ) -> None:
+        self._file = file
         self.profile = profile
         self.seed = seed
         self._values = values
@@ -93,7 +96,7 @@ class Params:
         if section == "gate":
             settings = _settings(GATE, "mlflow/registry.yaml", section, self._gate)
         elif section in SECTIONS:
-            settings = _settings(SECTIONS[section], "params.yaml", section, self._values.get(section) or {})
+            settings = _settings(SECTIONS[section], self._file, section, self._values.get(section) or {})
         else:
             raise AttributeError(section)
         self.__dict__[section] = settings
@@ -104,18 +107,20 @@ class Params:
         return {name: self._values.get(name) for name in sections}
 
 
-def load_params(paths: Paths) -> Params:
-    """Parameters of the project, resolved for the profile named in the file; sections are validated when read."""
-    values = _read_yaml(paths.params)
+def load_params(paths: Paths, file: Path | None = None) -> Params:
+    """Parameters of the project (or of another `file` like params.yaml), resolved for the profile named in the file;
+    sections are validated when read."""
+    source = file or paths.params
+    values, name = _read_yaml(source), source.name
     profile, seed = values.pop("profile", "demo"), values.pop("seed", 0)
     if profile not in PROFILES:
-        raise BadParams(f"params.yaml: profile: must be one of {', '.join(PROFILES)}, is {profile!r}")
+        raise BadParams(f"{name}: profile: must be one of {', '.join(PROFILES)}, is {profile!r}")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise BadParams(f"params.yaml: seed: must be a whole number >= 0, is {seed!r}")
-    _refuse_unknown(values)
-    resolved = {name: _resolve(section, profile, name) for name, section in values.items()}
+        raise BadParams(f"{name}: seed: must be a whole number >= 0, is {seed!r}")
+    _refuse_unknown(values, name)
+    resolved = {key: _resolve(section, profile, key, name) for key, section in values.items()}
     gate = _read_yaml(paths.registry).get("gate") or {} if paths.registry.is_file() else {}
-    return Params(profile=profile, seed=seed, values=resolved, gate=gate)
+    return Params(file=name, profile=profile, seed=seed, values=resolved, gate=gate)
 
 
 def check_params(paths: Paths) -> Params:
@@ -164,22 +169,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _refuse_unknown(values: Mapping[str, Any]) -> None:
+def _refuse_unknown(values: Mapping[str, Any], file: str) -> None:
     for name, section in values.items():
         if name not in SECTIONS:
-            raise BadParams(f"params.yaml: {name}: unknown section{_did_you_mean(str(name), tuple(SECTIONS))}")
+            raise BadParams(f"{file}: {name}: unknown section{_did_you_mean(str(name), tuple(SECTIONS))}")
         if section is not None and not isinstance(section, dict):
-            raise BadParams(f"params.yaml: {name}: must be a mapping, is {section!r}")
+            raise BadParams(f"{file}: {name}: must be a mapping, is {section!r}")
 
 
-def _resolve(value: Any, profile: str, key: str) -> Any:
+def _resolve(value: Any, profile: str, key: str, file: str) -> Any:
     if not isinstance(value, dict):
         return value
     if value and set(value) <= set(PROFILES):
         if profile not in value:
-            raise BadParams(f"params.yaml: {key}: has no value for profile {profile!r}")
+            raise BadParams(f"{file}: {key}: has no value for profile {profile!r}")
         return value[profile]
-    return {name: _resolve(inner, profile, f"{key}.{name}") for name, inner in value.items()}
+    return {name: _resolve(inner, profile, f"{key}.{name}", file) for name, inner in value.items()}
 
 
 def _settings(where: tuple[str, str], file: str, section: str, values: Mapping[str, Any]) -> BaseModel:

@@ -62,6 +62,11 @@ class Paths:
     def seed_annotations(self) -> Path:
         return self.annotations / "seed.jsonl"
 
+    @property
+    def own(self) -> Path:
+        """What people bring: functions as tools, problems."""
+        return self.root / "own"
+
     # --- what stages make
     @property
     def data(self) -> Path:
@@ -85,11 +90,16 @@ class Paths:
 
     @property
     def all_problems(self) -> Path:
-        """Folder of the three splits."""
+        """Folder of the three splits and the tools on offer."""
         return self.data / "problems"
 
     def problems(self, split: str) -> Path:
         return self.all_problems / f"{split}.jsonl"
+
+    @property
+    def tool_specs(self) -> Path:
+        """The tools that were open at curation, as policies see them."""
+        return self.all_problems / "tools.jsonl"
 
     @property
     def all_demonstrations(self) -> Path:
@@ -134,6 +144,11 @@ class Paths:
         return self.selfplay / "summary.json"
 
     @property
+    def selfplay_pages(self) -> Path:
+        """One HTML page a searched tree."""
+        return self.selfplay / "trees"
+
+    @property
     def reports(self) -> Path:
         return self.data / "reports"
 
@@ -171,11 +186,26 @@ class Paths:
         """One line a policy and problem; what the gate compares."""
         return self.evaluation / "rows.jsonl"
 
+    @property
+    def rescored(self) -> Path:
+        """Folder of trajectories scored again: no output of a stage, so that a new file there makes no stage run."""
+        return self.data / "rescored"
+
     def run_ref(self, stage: str) -> Path:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
         return self.reports / "runs" / f"{stage}.json"
 
+    @property
+    def experiments(self) -> Path:
+        """Results of experiments, committed to git: NAME.json and NAME.svg."""
+        return self.reports / "experiments"
+
     # --- scratch, never tracked
+    @property
+    def variants(self) -> Path:
+        """What every variant of an experiment left, by key; and the project in which one is being run."""
+        return self.root / ".work" / "experiments"
+
     def work(self, stage: str) -> Path:
         """Checkpoints of a stage; DVC never deletes them, the stage's frame does when the stage is done."""
         return self.root / ".work" / stage
@@ -198,6 +228,10 @@ class Paths:
     @property
     def mlflow_db(self) -> Path:
         return self.store / "mlflow.db"
+
+    @property
+    def ledger_db(self) -> Path:
+        return self.store / "ledger.db"
 
     @property
     def mlflow_artifacts(self) -> Path:

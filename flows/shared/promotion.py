@@ -1,38 +1,46 @@
 """Register, gate, promote: what is done with a finished model.
 
-Takes the project's paths and an open registry; gives a `Version`, a `GateResult`, a `PromotionDecision`. Every step may
-be repeated: the same payload is the same version, the same decision is made once. Does not train or evaluate; how a
-champion is played on the present problems is passed in.
+Takes a desk; gives a `Version`, a `GateResult`, a `PromotionDecision`. Every step may be repeated: the same payload is
+the same version and the same look, the same decision is made once. Does not train or evaluate; how a champion is played
+on the present problems is passed in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.gate import decide
+from components.evaluation.gate import decide, problem_set
 from components.evaluation.rows import EvalRow
 from components.evaluation.settings import GateSettings
 from components.records.codec import from_json, to_json
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.report import GateResult, PromotionDecision
-from flows.shared.faults import UserFault
+from flows.shared.by_hand import NotPromotable, evidence_of, require_tags, start
+from flows.shared.environ import actor
 from flows.shared.git import read_commit
 from flows.shared.inputs import dvc_hash
+from flows.shared.ledger import PromotionLost
+from flows.shared.ledger_records import Intent
 from flows.shared.paths import Paths
-from flows.shared.registry import DIGEST_TAG, Registry, Version
-from flows.shared.registry_settings import RegistrySettings
+from flows.shared.promoting import QUARANTINED, Desk, drift, in_words
+from flows.shared.registry import DIGEST_TAG, Version
 
 EvaluateChampion = Callable[[Path, str, Collection[str]], Path]
 """Folder and digest of a champion, and ids of test problems, to the file of its rows on them."""
 
 
-class NotPromotable(UserFault):
-    """A version lacks what a promotion needs."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a verdict rests on."""
+
+    challenger: tuple[EvalRow, ...]
+    champion: tuple[EvalRow, ...]
 
 
 def lock_digest(paths: Paths) -> str:
@@ -40,16 +48,16 @@ def lock_digest(paths: Paths) -> str:
     return hashlib.sha256(paths.dvc_lock.read_bytes()).hexdigest() if paths.dvc_lock.is_file() else "none"
 
 
-def register(paths: Paths, registry: Registry, settings: RegistrySettings, *, flow_run_id: str) -> Version:
+def register(desk: Desk, *, flow_run_id: str) -> Version:
     """The version of the payload; made if these very weights were never registered."""
-    folder = paths.root / settings.payload
+    folder = desk.paths.root / desk.settings.payload
     digest = verify_manifest(folder)
-    known = registry.find_version(digest)
+    known = desk.registry.find_version(digest)
     if known is not None:
         return known
-    tags = lineage_tags(paths, digest=digest, flow_run_id=flow_run_id)
-    version = registry.register(folder, run_id=_lineage_run(paths, registry, settings), tags=tags)
-    registry.set_alias(settings.aliases.challenger, version.number)
+    tags = lineage_tags(desk.paths, digest=digest, flow_run_id=flow_run_id)
+    version = desk.registry.register(folder, run_id=_lineage_run(desk), tags=tags)
+    desk.registry.set_alias(desk.settings.aliases.challenger, version.number)
     return version
 
 
@@ -69,27 +77,34 @@ def lineage_tags(paths: Paths, *, digest: str, flow_run_id: str) -> dict[str, st
 
 
 def gate(
-    paths: Paths,
-    registry: Registry,
-    settings: RegistrySettings,
-    thresholds: GateSettings,
-    version: Version,
-    *,
-    evaluate_champion: EvaluateChampion,
-) -> GateResult:
-    """The verdict over `version` against the champion on the same problems; the first of all meets the clone."""
-    rows = read_records(paths.evaluation_rows, EvalRow)
+    desk: Desk, thresholds: GateSettings, version: Version, *, evaluate_champion: EvaluateChampion
+) -> tuple[GateResult, Compared | None]:
+    """The verdict over `version` against the champion on the same problems; the first of all meets the clone.
+
+    With it the rows it rests on; None where nothing was compared.
+    """
+    settings, champion = desk.settings, desk.champion()
+    if champion is not None and champion.digest == version.digest:
+        return rejected(version, champion, "These weights are the champion already."), None
+    if QUARANTINED in version.tags:
+        reason = f"Version {version.number} is quarantined ({version.tags[QUARANTINED]})."
+        return rejected(version, champion, reason), None
+    rows = read_records(desk.paths.evaluation_rows, EvalRow)
     ours = rows_of_policy(rows, settings.challenger_policy)
-    champion = registry.alias(settings.aliases.champion)
     if champion is None:
-        name, theirs = settings.first_champion_policy, rows_of_policy(rows, settings.first_champion_policy)
-    elif champion.digest == version.digest:
-        return unchanged(version)
+        name, key = settings.first_champion_policy, settings.first_champion_policy
+        theirs = rows_of_policy(rows, settings.first_champion_policy)
     else:
-        name = f"version {champion.number}"
+        name, key = named(champion), champion.digest
         played = frozenset(row.problem_id for row in ours)
-        theirs = read_records(evaluate_champion(registry.folder(champion), champion.digest, played), EvalRow)
-    return decide(ours, theirs, thresholds, challenger=f"version {version.number}", champion=name)
+        file = evaluate_champion(desk.registry.folder(champion), champion.digest, played)
+        theirs = tuple(read_records(file, EvalRow))
+    look = desk.ledger.look(champion=key, problems=problem_set(ours), challenger=version.digest)
+    student = tuple(row for row in rows if row.policy == settings.student_policy)
+    verdict = decide(
+        ours, theirs, thresholds, challenger=named(version), champion=name, look=look, student_rows=student
+    )
+    return verdict, Compared(ours, theirs)
 
 
 def rows_of_policy(rows: Sequence[EvalRow], policy: str) -> tuple[EvalRow, ...]:
@@ -100,31 +115,40 @@ def rows_of_policy(rows: Sequence[EvalRow], policy: str) -> tuple[EvalRow, ...]:
     return found
 
 
-def unchanged(version: Version) -> GateResult:
-    """The verdict over the champion itself."""
-    name = f"version {version.number}"
-    return GateResult("reject", "These weights are the champion already.", name, name, {})
+def rejected(version: Version, champion: Version | None, reason: str) -> GateResult:
+    """A verdict without a comparison."""
+    return GateResult("reject", reason, named(version), named(champion) if champion else "none", {})
 
 
-def promote(
-    paths: Paths, registry: Registry, settings: RegistrySettings, version: Version, verdict: GateResult
-) -> PromotionDecision:
-    """Move the alias if the verdict says so, tag the version, and keep the decision for this state of `dvc.lock`."""
-    aliases = settings.aliases
-    champion = registry.alias(aliases.champion)
-    promoted = verdict.decision == "promote"
-    if promoted:
-        _require_tags(version, settings.required_tags)
-        # two calls cannot be one: `previous` first, so that a crash between them loses no way back
-        if champion is not None and champion.number != version.number:
-            registry.set_alias(aliases.previous, champion.number)
-        registry.set_alias(aliases.champion, version.number)
-        registry.delete_alias(aliases.challenger)
-    if verdict.challenger != verdict.champion:
-        registry.tag_version(version.number, _verdict_tags(verdict, champion))
-    decision = PromotionDecision(registry.model, version.number, promoted, aliases.champion, verdict)
-    write_decision(paths, decision)
+def named(version: Version) -> str:
+    """A version as verdicts name it."""
+    return f"version {version.number}"
+
+
+def promote(desk: Desk, version: Version, verdict: GateResult, *, by: str | None = None) -> PromotionDecision:
+    """Promote through the ledger if the verdict says so, and keep the decision for this state of `dvc.lock`."""
+    promotion_id = ""
+    if verdict.decision == "promote":
+        require_tags(version, desk.settings.required_tags)
+        moved = drift(desk)
+        if moved is not None:
+            raise NotPromotable(moved)
+        ended = start(desk, _intent(desk, version, verdict, by or actor()), lambda arrow: None)
+        if ended.state != "DONE":
+            raise PromotionLost(in_words("promote", ended))
+        promotion_id = ended.promotion_id
+    promoted = bool(promotion_id)
+    alias = desk.settings.aliases.champion
+    decision = PromotionDecision(desk.registry.model, version.number, promoted, alias, verdict, promotion_id)
+    write_decision(desk.paths, decision)
     return decision
+
+
+def _intent(desk: Desk, version: Version, verdict: GateResult, by: str) -> Intent:
+    """To replace the champion that the gate compared with, and no other."""
+    source = verdict.champion.removeprefix("version ") if verdict.champion.startswith("version ") else None
+    evidence = {**evidence_of(desk.registry.version(version.number)), "gate": to_json(verdict)}
+    return Intent("promote", source, version.number, version.digest, by, verdict.reason, source, evidence=evidence)
 
 
 def read_decision(paths: Paths) -> PromotionDecision | None:
@@ -142,23 +166,13 @@ def write_decision(paths: Paths, decision: PromotionDecision) -> None:
     temporary.replace(file)
 
 
-def _lineage_run(paths: Paths, registry: Registry, settings: RegistrySettings) -> str:
+def _lineage_run(desk: Desk) -> str:
     """The run that made the payload; a new one when this store does not know it (outputs that DVC brought back)."""
-    reference: dict[str, Any] = json.loads((paths.root / settings.lineage_run).read_text(encoding="utf-8"))
+    file = desk.paths.root / desk.settings.lineage_run
+    reference: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     run_id = str(reference["mlflow_run_id"])
-    if registry.has_run(run_id):
+    if desk.registry.has_run(run_id):
         return run_id
-    made = registry.open_run("register", run_id=None, tags={"original.run_id": run_id})
-    registry.close_run(made, status="FINISHED")
+    made = desk.registry.open_run("register", run_id=None, tags={"original.run_id": run_id})
+    desk.registry.close_run(made, status="FINISHED")
     return made
-
-
-def _require_tags(version: Version, required: Sequence[str]) -> None:
-    missing = [name for name in required if not version.tags.get(name)]
-    if missing:
-        raise NotPromotable(f"version {version.number} lacks the tags {', '.join(missing)}")
-
-
-def _verdict_tags(verdict: GateResult, champion: Version | None) -> Mapping[str, str]:
-    parent = {"parent.version": champion.number} if champion is not None else {}
-    return {"gate.decision": verdict.decision, "gate.reason": verdict.reason[:4900], **parent}

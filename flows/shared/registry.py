@@ -11,15 +11,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.tracing.constant import TraceMetadataKey
 
 from flows.shared.environ import prepare, tracking_uri
 from flows.shared.paths import Paths
+
+if TYPE_CHECKING:
+    from components.evaluation.spans import Span
 
 PAYLOAD = "policy"
 """Name of the model's folder among the artifacts of its run."""
@@ -92,6 +96,27 @@ class Registry:
         else:
             self._client.log_artifact(run_id, str(path))
 
+    def log_text(self, run_id: str, name: str, text: str) -> None:
+        """Keep a text file of this name with the run."""
+        self._client.log_text(run_id, text, name)
+
+    def log_trace(self, run_id: str, root: Span) -> None:
+        """Keep a tree of spans with the run, so that its page and the experiment's page of traces show it."""
+        tags = {"mlflow.traceName": root.name}
+        top = mlflow.start_span_no_context(
+            root.name,
+            span_type=root.kind,
+            inputs=dict(root.inputs),
+            attributes=dict(root.attributes),
+            tags=tags,
+            metadata={TraceMetadataKey.SOURCE_RUN: run_id},
+            experiment_id=self._experiment_id,
+            start_time_ns=root.start_ns,
+        )
+        for child in root.children:
+            self._log_span(top, child)
+        top.end(outputs=dict(root.outputs), status="ERROR" if root.failed else "OK", end_time_ns=root.end_ns)
+
     def log_dataset(self, run_id: str, *, name: str, digest: str, context: str) -> None:
         """Record that the run read (or wrote) this data, under the hash DVC knows it by."""
         dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=f'{{"uri": "{name}"}}')
@@ -134,6 +159,15 @@ class Registry:
         for key, value in tags.items():
             self._client.set_model_version_tag(self.model, number, key, value)
 
+    def untag_version(self, number: str, key: str) -> None:
+        """Remove a tag of a version, whether it has it or not."""
+        if key in self.version(number).tags:
+            self._client.delete_model_version_tag(self.model, number, key)
+
+    def describe_version(self, number: str, markdown: str) -> None:
+        """What the version's page says at its top."""
+        self._client.update_model_version(self.model, number, description=markdown)
+
     def alias(self, alias: str) -> Version | None:
         """The version an alias points to; None when it points nowhere."""
         try:
@@ -156,6 +190,19 @@ class Registry:
         return Path(str(mlflow.artifacts.download_artifacts(artifact_uri=source)))
 
     # --- private
+
+    def _log_span(self, parent: Any, span: Span) -> None:
+        made = mlflow.start_span_no_context(
+            span.name,
+            span_type=span.kind,
+            parent_span=parent,
+            inputs=dict(span.inputs),
+            attributes=dict(span.attributes),
+            start_time_ns=span.start_ns,
+        )
+        for child in span.children:
+            self._log_span(made, child)
+        made.end(outputs=dict(span.outputs), status="ERROR" if span.failed else "OK", end_time_ns=span.end_ns)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

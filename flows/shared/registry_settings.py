@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.shared.params import BadParams
 from flows.shared.paths import Paths
@@ -39,6 +39,11 @@ class RegistrySettings(BaseModel):
     """Name of the payload's rows in the evaluation."""
     first_champion_policy: str = "clone"
     """Rows that the first model of all is gated against."""
+    student_policy: str = "student"
+    """Rows of the student of matched compute (rejection sampling); where an evaluation has them, a challenger must beat
+    them."""
+    served_within: float | None = Field(default=None, gt=0)
+    """Seconds within which a server must report a promoted version, or the promotion is taken back; null: no server."""
     required_tags: tuple[str, ...] = ()
     """A version without these is never promoted."""
     approval: Literal["none", "required"] = "none"

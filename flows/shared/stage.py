@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
@@ -33,6 +33,9 @@ from flows.shared.params import Params, load_params
 from flows.shared.paths import Paths, project
 from flows.shared.registry import Registry
 from flows.shared.registry_settings import load_registry_settings
+
+if TYPE_CHECKING:
+    from components.evaluation.spans import Span
 
 FLOW_RUN = "QANAT_FLOW_RUN_ID"
 """Variable by which a flow tells its stages the id of its Prefect run."""
@@ -59,6 +62,8 @@ class StageRun:
         self.work = paths.work(stage)
         """Folder for checkpoints; kept when the stage is killed, emptied when it is done."""
         self.run_id = run_id
+        self.lineage: dict[str, str] = {}
+        """What `note` was told."""
         self._registry = registry
         self._step = 0
 
@@ -85,9 +90,18 @@ class StageRun:
         self._step = at + 1
         self._registry.log_metrics(self.run_id, metrics, at)
 
+    def note(self, name: str, value: str) -> None:
+        """Record what the outputs were made with, in `run_ref` and in MLflow."""
+        self.lineage[name] = value
+        self._registry.log_params(self.run_id, {name: value})
+
     def log_artifact(self, path: Path) -> None:
         """Keep a copy of a file or folder with the MLflow run."""
         self._registry.log_artifact(self.run_id, path)
+
+    def log_trace(self, root: Span) -> None:
+        """Keep a tree of spans with the MLflow run."""
+        self._registry.log_trace(self.run_id, root)
 
     def log_dataset(self, path: Path, context: str) -> None:
         """Record data that the stage read or wrote, under DVC's hash of it."""
@@ -122,8 +136,9 @@ def _framed(stage: str, paths: Paths) -> Iterator[StageRun]:
         registry.log_dataset(run_id, name=name, digest=digest, context=f"{stage} input")
     status = "FAILED"
     try:
-        yield StageRun(stage, paths, params, registry, run_id)
-        _write_json(paths.run_ref(stage), _run_ref(stage, run_id, commit, params))
+        run = StageRun(stage, paths, params, registry, run_id)
+        yield run
+        _write_json(paths.run_ref(stage), {**_run_ref(stage, run_id, commit, params), **run.lineage})
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"

@@ -17,9 +17,8 @@ from components.records.codec import from_json
 from flows.shared import graph
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
+from flows.shared.promoting import drift, open_desk
 from flows.shared.promotion import read_decision
-from flows.shared.registry import Registry
-from flows.shared.registry_settings import load_registry_settings
 
 WIDE = 92
 ONLY_WIDE = frozenset({"Decision regret", "Utility"})
@@ -52,17 +51,15 @@ def print_policies(paths: Paths) -> None:
 
 def promoted_lines(paths: Paths) -> list[str]:
     """The last decision, and who is champion."""
-    settings = load_registry_settings(paths)
-    registry = Registry(paths, experiment=settings.experiment, model=settings.model)
-    champion = registry.alias(settings.aliases.champion)
-    decision = read_decision(paths)
-    lines = []
+    desk = open_desk(paths)
+    champion, moved, decision = desk.champion(), drift(desk), read_decision(paths)
+    lines = [f"Drift: {moved}"] if moved is not None else []
     if decision is not None:
         verdict = decision.gate
         lines.append(f"Gate: {verdict.decision} ({verdict.challenger} against {verdict.champion}). {verdict.reason}")
     if champion is None:
         return [*lines, "Champion: none yet"]
-    return [*lines, f"Champion: {registry.model} version {champion.number}, weights {champion.digest[:12]}"]
+    return [*lines, f"Champion: {desk.registry.model} version {champion.number}, weights {champion.digest[:12]}"]
 
 
 def where_to_look(paths: Paths) -> list[str]:

@@ -12,26 +12,42 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.policy.constrained import ArgumentGrammars
-from components.policy.load import save_model
+from components.policy.load import load_policy, save_model
 from components.policy.policy import Policy
 from components.records.atomic import write_lines
+from components.records.jsonl import read_records
 from components.records.problems import read_problems
 from components.schema.problem import Problem
-from components.tools.spec import KNOWN_SPECS, ToolSpec, by_name
+from components.tools.spec import ToolSpec, by_name
 from components.training.imitate import Report
 from components.training.material import Encoder
 from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
-
-def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
-    """The specs of the named tools, in that order."""
-    known = by_name(KNOWN_SPECS)
-    return tuple(known[name] for name in names)
+SHOWN = ("loss/", "reward/")
+"""Metrics that fit beside a progress bar; MLflow has them all."""
 
 
-def open_encoder(policy: Policy) -> Encoder:
-    """An encoder with the policy's tokenizer."""
+def curated_specs(run: StageRun) -> tuple[ToolSpec, ...]:
+    """The tools that were open at curation."""
+    return read_records(run.paths.tool_specs, ToolSpec)
+
+
+def load_trainable(run: StageRun, folder: Path) -> Policy:
+    """The model in `folder`, to be trained: always in torch, and said aloud when the parameters prefer a server."""
+    settings = run.params.policy
+    if settings.backend != "torch":
+        run.say(f"policy.backend is {settings.backend}, which gives no gradients: this stage computes with torch")
+    return load_policy(folder, settings, policy_id=run.stage)
+
+
+def open_encoder(policy: Policy, specs: Sequence[ToolSpec]) -> Encoder:
+    """An encoder with the policy's tokenizer, for problems that offer some of these tools."""
+    known = by_name(specs)
+
+    def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        return tuple(known[name] for name in names)
+
     return Encoder(policy.chat, ArgumentGrammars(policy.chat, vocabulary=int(policy.model.config.vocab_size)), specs_of)
 
 
@@ -49,18 +65,20 @@ def reporter(run: StageRun, total: int, also: Callable[[int, Mapping[str, float]
         done = step - first[0] + 1
         seconds = (time.monotonic() - started) / done
         run.log_metrics({**metrics, "time/step_seconds": seconds}, step)
-        run.progress(step, total, f"{seconds:.1f} s/step", metrics)
+        shown = {name: value for name, value in metrics.items() if name.startswith(SHOWN)}
+        run.progress(step, total, f"{seconds:.1f} s/step", shown)
         if also is not None:
             also(step, metrics)
 
     return report
 
 
-def save_trained(run: StageRun, policy: Policy, name: str) -> str:
-    """Write the policy's weights as the model `name`; its digest comes back."""
+def save_trained(run: StageRun, policy: Policy, name: str, also: Callable[[Path], None] = lambda folder: None) -> str:
+    """Write the policy's weights, and what `also` puts beside them, as the model `name`; its digest comes back."""
 
     def write(folder: Path) -> None:
         save_model(policy.model, policy.chat.tokenizer, folder)
+        also(folder)
 
     return write_model(run.paths.model(name), write)
 

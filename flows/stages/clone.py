@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from components.policy.load import load_policy
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.trajectory import Trajectory
 from components.training.clone import clone
 from components.training.examples import DIRECT
 from flows.shared.stage import stage_run
-from flows.shared.training import open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "clone"
 
@@ -18,8 +17,8 @@ def main() -> None:
     """Clone."""
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("base"))
-        policy = load_policy(run.paths.model("base"), run.params.policy, policy_id=STAGE)
-        encoder, problems = open_encoder(policy), train_problems(run)
+        policy = load_trainable(run, run.paths.model("base"))
+        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
         clone(
             policy.model,
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems),

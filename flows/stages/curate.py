@@ -6,29 +6,26 @@ quarantine. What is kept and why is decided in `components.curation`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 
 from components.curation.curate import CuratedData, curate
 from components.curation.facts import read_facts
 from components.curation.families import all_problems, select_problems
 from components.curation.knownness import Ask
+from components.curation.own_problems import own_problems, with_own
 from components.policy.direct import ask_of, score_reference_of
-from components.policy.load import load_policy
-from components.policy.policy import Policy
+from components.policy.load import open_backend
 from components.records.annotations import read_annotations
 from components.records.atomic import write_json
-from components.records.jsonl import read_records, write_records
+from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import write_problems
 from components.records.quarantine import write_quarantine
-from components.tools.open_toolbox import open_toolbox
-from components.tools.prices import PriceSheet
-from components.tools.search_index import Passage
-from components.tools.spec import KNOWN_SPECS
-from components.tools.toolbox import Toolbox
+from components.schema.tool import ToolSpec
+from flows.shared.own_data import read_own
 from flows.shared.stage import StageRun, stage_run
+from flows.shared.tools import open_tools
 
 STAGE = "curate"
 ASKED_AT_ONCE = 128
@@ -40,36 +37,24 @@ def main() -> None:
         settings = run.params.curate
         pool = all_problems(read_facts(run.paths.facts), settings.split_seed)
         verify_manifest(run.paths.model("base"))
-        policy = load_policy(run.paths.model("base"), run.params.policy, policy_id="base")
-        with _toolbox(run, policy) as toolbox:
+        policy = open_backend(run.paths.model("base"), run.params.policy, policy_id="base")
+        own = read_own(run.paths, settings.sources)
+        problems = with_own(select_problems(pool, settings), own_problems(own.problems, settings.split_seed))
+        engine = run.params.tools.annotation_engine  # the tools as the annotators had them
+        with open_tools(run.paths, run.params, cut=policy.chat.cut, engine=engine) as toolbox:
+            specs = toolbox.specs()
+            batch = read_annotations(run.paths.annotations, tools=specs)
             data = curate(
-                read_annotations(run.paths.annotations, tools=KNOWN_SPECS),
-                select_problems(pool, settings),
+                replace(batch, rejects=(*own.rejects, *batch.rejects)),
+                problems,
                 pool={problem.prompt: problem.split for problem in pool},
                 settings=settings,
                 ask=_told(run, ask_of(policy)),
                 score_reference=score_reference_of(policy),
                 toolbox=toolbox,
+                tools=[spec.name for spec in specs],
             )
-        _write(run, data)
-
-
-@contextmanager
-def _toolbox(run: StageRun, policy: Policy) -> Iterator[Toolbox]:
-    """The tools as the annotators had them."""
-    settings = run.params.tools
-    toolbox = open_toolbox(
-        settings,
-        PriceSheet(run.params.prices),
-        read_records(run.paths.passages, Passage),
-        cut=policy.chat.cut,
-        clock=time.monotonic,
-        engine=settings.annotation_engine,
-    )
-    try:
-        yield toolbox
-    finally:
-        toolbox.close()
+        _write(run, data, specs)
 
 
 def _told(run: StageRun, ask: Ask) -> Ask:
@@ -86,8 +71,9 @@ def _told(run: StageRun, ask: Ask) -> Ask:
     return asking
 
 
-def _write(run: StageRun, data: CuratedData) -> None:
+def _write(run: StageRun, data: CuratedData, specs: Sequence[ToolSpec]) -> None:
     paths = run.paths
+    write_records(paths.tool_specs, specs)
     for split in ("train", "validation", "test"):
         write_problems(paths.problems(split), [problem for problem in data.problems if problem.split == split])
     write_records(paths.demonstrations, data.demonstrations)

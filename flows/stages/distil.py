@@ -5,20 +5,25 @@ Search is that of self-play and, one step deep, that of reinforcement, which tri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from components.policy.load import load_policy
+from components.policy.policy import Policy
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
+from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.search.store import read_nodes
 from components.tools.prices import PriceSheet
 from components.training.distil import distil
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, KEEP, Teach
+from components.training.material import Encoder
+from flows.shared.heads import write_q_of, write_values_of
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
@@ -30,8 +35,8 @@ def main() -> None:
     """Distil."""
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("reinforced"))
-        policy = load_policy(run.paths.model("reinforced"), run.params.policy, policy_id=STAGE)
-        encoder, problems = open_encoder(policy), train_problems(run)
+        policy = load_trainable(run, run.paths.model("reinforced"))
+        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
         distil(
             policy.model,
             [
@@ -46,7 +51,16 @@ def main() -> None:
             checkpoint=run.work / "checkpoint",
             report=reporter(run, run.params.distil.steps),
         )
-        save_trained(run, policy, "final")
+        save_trained(run, policy, "final", partial(_write_heads, run, policy, encoder, problems))
+
+
+def _write_heads(
+    run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem], folder: Path
+) -> None:
+    """The heads that the reinforced model has, fitted to the distilled weights."""
+    trajectories = read_records(run.paths.rollouts, Trajectory)
+    write_values_of(run, policy, encoder, problems, trajectories, folder)
+    write_q_of(run, policy, encoder, problems, trajectories, folder)
 
 
 def _best(run: StageRun, file: Path) -> tuple[Trajectory, ...]:

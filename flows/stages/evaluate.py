@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from components.evaluation.collect import Act, collect, spread
-from components.evaluation.policies import PLAN, Play
+from components.evaluation.policies import Play, plan
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
-from components.evaluation.samples import choose_samples
+from components.evaluation.samples import choose, choose_samples
+from components.evaluation.spans import trajectory_span
 from components.evaluation.summary import flat_metrics, summarise
 from components.records.atomic import write_json
 from components.records.codec import to_json
@@ -42,9 +43,11 @@ def main() -> None:
 def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Trajectory, ...]]:
     started = time.monotonic()
 
+    plays = plan(run.params.evaluate.judged_model)
+
     def told(play: Play, done: int, total: int) -> None:
-        step = PLAN.index(play) * total + done
-        run.progress(step, len(PLAN) * total, f"{play.policy} {done}/{total}, {time.monotonic() - started:.0f} s")
+        step = plays.index(play) * total + done
+        run.progress(step, len(plays) * total, f"{play.policy} {done}/{total}, {time.monotonic() - started:.0f} s")
 
     @contextlib.contextmanager
     def open_model(model: str) -> Iterator[Act]:
@@ -61,21 +64,24 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
             yield act
 
     batch_size = run.params.evaluate.batch_size
-    return collect(PLAN, problems, run.work, batch_size=batch_size, open_model=open_model, told=told)
+    return collect(plays, problems, run.work, batch_size=batch_size, open_model=open_model, told=told)
 
 
 def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequence[Trajectory]]) -> None:
     paths, settings, price = run.paths, run.params.evaluate, PriceSheet(run.params.prices).units
     rows = {policy: rows_of(policy, problems, trajectories, price) for policy, trajectories in played.items()}
     report = summarise(rows, settings, cost_weight=run.params.reward.price, seed=run.seed)
-    samples = choose_samples(problems, played["final"], price, count=settings.sample_trajectories)
+    samples = choose_samples(problems, played[settings.judged_model], price, count=settings.sample_trajectories)
     paths.evaluation.mkdir(parents=True, exist_ok=True)
     write_records(paths.evaluation_trajectories, [one for several in played.values() for one in several])
     write_records(paths.evaluation_rows, [row for several in rows.values() for row in several])
     write_json(paths.evaluation_report, to_json(report))
-    write_html(paths.evaluation_html, report, samples, _reinforce_steps(run))
+    write_html(paths.evaluation_html, report, samples, _reinforce_steps(run), sampled_policy=settings.judged_model)
     run.log_metrics(flat_metrics(report), step=0)
     run.log_artifact(paths.evaluation_html)
+    now = time.time_ns()
+    for problem, trajectory in choose(problems, played["final"], count=settings.traces):
+        run.log_trace(trajectory_span(problem, trajectory, policy="final", start_ns=now))
 
 
 def _reinforce_steps(run: StageRun) -> list[dict[str, Any]]:

@@ -12,49 +12,86 @@ from components.policy.direct import make_score_reference
 from components.policy.policy import Policy
 from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
+from components.reward.preference import verdict_of
 from components.rollout.groups import Collector, GroupSettings
+from components.schema.curated import ActionPreference
 from components.schema.group import Group
+from components.schema.identity import child_seed
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.training.batches import indices, replay_indices
 from components.training.examples import DIRECT, KEEP, Example
+from components.training.forms import make_form
+from components.training.guards import TrainingStopped
+from components.training.inputs import Material, Replay, Vocabulary
 from components.training.material import Encoder, material
-from components.training.reinforce import Material, Replay, Vocabulary, clone_hidden, reinforce
-from flows.shared.acting import Actor, open_actor
+from components.training.reinforce import clone_hidden, reinforce
+from flows.shared.acting import Actor, equip
+from flows.shared.contrasted import ContrastedPairs
+from flows.shared.faults import UserFault
+from flows.shared.heads import write_values_of
 from flows.shared.stage import StageRun, stage_run
-from flows.shared.training import StepLog, open_encoder, reporter, save_trained, train_problems
+from flows.shared.training import (
+    StepLog,
+    curated_specs,
+    load_trainable,
+    open_encoder,
+    reporter,
+    save_trained,
+    train_problems,
+)
 
 STAGE = "reinforce"
+
+
+class Stopped(UserFault):
+    """A guard ended the run."""
 
 
 def main() -> None:
     """Reinforce."""
     with stage_run(STAGE) as run:
-        clone = run.paths.model("clone")
+        clone, scorer = run.paths.model("clone"), verify_manifest(run.paths.model("base"))
         verify_manifest(clone)
-        with open_actor(run.paths, run.params, clone, policy_id=STAGE) as actor:
-            _reinforce(run, actor)
-            save_trained(run, actor.policy, "reinforced")
+        run.note("scorer", scorer)
+        policy = load_trainable(run, clone)
+        with equip(policy, run.paths, run.params) as actor:
+            try:
+                _reinforce(run, policy, actor, scorer)
+            except TrainingStopped as stop:
+                raise Stopped(str(stop)) from None
 
 
-def _reinforce(run: StageRun, actor: Actor) -> None:
-    settings, policy, log = run.params.reinforce, actor.policy, StepLog(run.work / "steps.jsonl")
-    encoder, problems = open_encoder(policy), train_problems(run)
+def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None:
+    settings, log = run.params.reinforce, StepLog(run.work / "steps.jsonl")
+    encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
+    form = make_form(policy.model, settings, _vocabulary(actor), seed=child_seed(run.seed, settings.form))
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
     reinforce(
         policy.model,
-        _material_of(run, actor, encoder, problems, kept=kept, direct=direct),
+        _material_of(run, policy, actor, encoder, problems, kept=kept, direct=direct),
         _pool(run, policy, kept=kept, direct=direct),
         settings,
         _vocabulary(actor),
+        form=form,
         refresh=policy.refresh,
+        seed=run.seed,
         checkpoint=run.work / "checkpoint",
         report=reporter(run, settings.steps, also=log.add),
+        scorer=scorer,
+        warn=run.say,
     )
     log.write(run.paths.reinforce_steps)
     judged = read_records(_judged_file(run), Group) if _judged_file(run).is_file() else ()
-    write_records(run.paths.rollouts, [trajectory for group in judged for trajectory in group.trajectories])
+    trajectories = [trajectory for group in judged for trajectory in group.trajectories]
+    write_records(run.paths.rollouts, trajectories)
+
+    def also(folder: Path) -> None:
+        form.export(folder)
+        write_values_of(run, policy, encoder, problems, trajectories, folder)
+
+    save_trained(run, policy, "reinforced", also)
 
 
 def _replay_of(run: StageRun, step: int, *, kept: int, direct: int) -> tuple[int, ...]:
@@ -76,6 +113,7 @@ def _vocabulary(actor: Actor) -> Vocabulary:
 
 def _material_of(
     run: StageRun,
+    policy: Policy,
     actor: Actor,
     encoder: Encoder,
     problems: Mapping[str, Problem],
@@ -89,7 +127,7 @@ def _material_of(
         toolbox=actor.toolbox,
         problems=tuple(problems.values()),
         score_reference=make_score_reference(run.paths.model("base"), run.params.policy),
-        units=actor.prices.units,
+        prices=actor.prices,
         reward=run.params.reward,
         settings=GroupSettings(
             query_families=settings.query_families,
@@ -101,17 +139,20 @@ def _material_of(
             price_warmup_steps=settings.price_warmup_steps,
         ),
         seed=run.seed,
+        verdict=verdict_of(read_records(run.paths.preferences, ActionPreference)),
     )
     judged: list[Group] = []
+    pairs = ContrastedPairs(run, policy, encoder, problems)
 
     def material_of(step: int) -> Material:
         replay = _replay_of(run, step, kept=len(kept), direct=len(direct))
         if step < settings.judge_from():
-            return material(collector.siblings(step), replay, encoder, settings)
+            return pairs.add_to(material(collector.siblings(step), replay, encoder, settings), step)
         if not judged:
             judged.extend(_judged(run, collector))
+            pairs.judged(judged)
         chosen = indices(len(judged), settings.decision_batch, seed=run.seed, step=step - settings.judge_from())
-        return material([judged[i] for i in chosen], replay, encoder, settings)
+        return pairs.add_to(material([judged[i] for i in chosen], replay, encoder, settings), step)
 
     return material_of
 

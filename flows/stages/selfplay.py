@@ -5,23 +5,29 @@ Takes data/models/reinforced, data/problems/train.jsonl and data/corpus; gives d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 
 from components.environment.step import step_many
-from components.policy.propose import make_propose
-from components.records.atomic import write_json
+from components.policy.heads import read_values
+from components.policy.policy import Policy
+from components.policy.propose import Proposer, make_propose
+from components.records.atomic import write_json, write_text
 from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
 from components.reward.checkers import check
 from components.schema.identity import child_seed, stable_hash
+from components.schema.problem import Problem
+from components.search.page import pages
 from components.search.rows import Provenance, content_hash
-from components.search.selfplay import Block, join_blocks, pick_problems, selfplay
+from components.search.selfplay import Found, join, pick_problems, selfplay
 from components.search.settings import SelfplaySettings
-from components.search.store import load_block, save_block, write_nodes
+from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
-from components.search.verbs import Verbs, uninformed
+from components.search.verbs import Verbs
+from components.search.worth import Value, uninformed, worth_by
 from flows.shared.acting import Actor, open_actor
 from flows.shared.inputs import dvc_hash
 from flows.shared.stage import StageRun, stage_run
@@ -43,34 +49,56 @@ def main() -> None:
         _write(run, found, settings, provenance)
 
 
-def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance: Provenance) -> Block:
+def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance: Provenance) -> Found:
     problems = pick_problems(read_problems(run.paths.problems("train")), settings)
-    blocks: list[Block] = []
-    for block in selfplay(
+    parts: list[Found] = []
+    for found in selfplay(
         problems,
-        _verbs(actor, settings),
+        _verbs(run, actor, settings),
         settings,
         provenance=provenance,
-        load_block=partial(load_block, run.work),
-        save_block=partial(save_block, run.work),
+        load_tree=partial(load_tree, run.work),
+        save_tree=partial(save_tree, run.work),
     ):
-        blocks.append(block)
-        run.log_metrics(summarise(block.rows))
-        run.progress(min(len(blocks) * settings.trees, len(problems)), len(problems))
-    return join_blocks(blocks)
+        parts.append(found)
+        if len(parts) % settings.trees == 0:
+            run.log_metrics(summarise([row for part in parts[-settings.trees :] for row in part.rows]))
+        run.progress(len(parts), len(problems))
+    whole = join(parts)
+    _write_pages(run, whole, {problem.problem_id: problem for problem in problems})
+    return whole
 
 
-def _verbs(actor: Actor, settings: SelfplaySettings) -> Verbs:
+def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
+    proposer = make_propose(actor.policy, actor.toolbox.specs(), settings)
     return Verbs(
-        propose=make_propose(actor.policy, actor.toolbox.specs(), settings),
-        value=uninformed,
+        propose=proposer,
+        value=_value(run, actor, proposer, settings),
         judge=check,
         step_many=partial(step_many, toolbox=actor.toolbox),
         units=actor.prices.units,
+        forget=actor.policy.forget,
     )
 
 
-def _write(run: StageRun, found: Block, settings: SelfplaySettings, provenance: Provenance) -> None:
+def _value(run: StageRun, actor: Actor, proposer: Proposer, settings: SelfplaySettings) -> Value:
+    """What states are worth: by the model's value heads, where it has some and runs here (a server shows no states)."""
+    policy = actor.policy
+    if settings.value == "likelihood":
+        return worth_by(proposer.likelihoods)
+    if not isinstance(policy, Policy):
+        return uninformed
+    heads = read_values(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
+    return worth_by(proposer.values_by(policy, heads)) if heads is not None else uninformed
+
+
+def _write_pages(run: StageRun, found: Found, problems: Mapping[str, Problem]) -> None:
+    for tree_id, page in pages(found.rows, problems):
+        write_text(run.paths.selfplay_pages / f"{tree_id}.html", page)
+    run.log_artifact(run.paths.selfplay_pages)
+
+
+def _write(run: StageRun, found: Found, settings: SelfplaySettings, provenance: Provenance) -> None:
     metrics = summarise(found.rows, settings.families)
     write_nodes(run.paths.selfplay_nodes, found.rows)
     write_records(run.paths.selfplay_trajectories, found.trajectories)

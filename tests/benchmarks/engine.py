@@ -23,9 +23,9 @@ from torch.nn import functional as F
 from components.policy.base_model import export_base
 from components.policy.llama import pack
 from components.policy.load import load_model, load_policy
-from components.policy.policy import Policy, ScoreRequest
+from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
-from components.policy.turn import GenerateRequest
+from components.policy.turn import GenerateRequest, ScoreRequest
 from components.training.examples import Example
 from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import freeze_lower

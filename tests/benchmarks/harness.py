@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from flows.shared.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -85,7 +86,7 @@ def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, An
     whole = {
         "name": name,
         "git_sha": _git("rev-parse", "--short", "HEAD"),
-        "machine": _machine(),
+        "machine": machine(),
         "command": " ".join(["python", "-m", f"tests.benchmarks.{name}", *sys.argv[1:]]),
         "seconds": round(time.perf_counter() - started, 1),
         "rows": sorted(kept + new, key=lambda row: str(row["measure"])),
@@ -100,15 +101,3 @@ def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, An
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _machine() -> str:
-    cpu = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
-    return f"{os.cpu_count()} cores, {cpu}, Python {platform.python_version()}"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []

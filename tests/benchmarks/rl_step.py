@@ -37,9 +37,10 @@ from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.settings import ToolSettings
 from components.tools.toolbox import Toolbox
+from components.training.inputs import Vocabulary
 from components.training.material import Encoder, material
 from components.training.optimiser import MasterAdamW, freeze_lower
-from components.training.reinforce import Vocabulary, backward
+from components.training.reinforce import backward
 from components.training.settings import ReinforceSettings
 from flows.shared.training import open_encoder
 from tests.benchmarks.engine import base_folder
@@ -80,14 +81,14 @@ def _our_step(
 ) -> Callable[[int], None]:
     trained = freeze_lower(policy.model, SETTINGS.trained_layers)
     optimiser = MasterAdamW(policy.model, learning_rate=1e-5, warmup_steps=0, total_steps=1000, max_grad_norm=1.0)
-    encoder: Encoder = open_encoder(policy)
+    encoder: Encoder = open_encoder(policy, toolbox.specs())
     words = Vocabulary(policy.chat.call_opening, {spec.name: policy.chat.encode(spec.name) for spec in toolbox.specs()})
     collector = Collector(
         policy=policy,
         toolbox=toolbox,
         problems=problems,
         score_reference=make_score_reference(folder, PolicySettings()),
-        units=prices.units,
+        prices=prices,
         reward=RewardSettings(),
         settings=GroupSettings(
             query_families=("fact", "number"),

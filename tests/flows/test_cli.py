@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from registered import open_desk, register
 
 from flows.cli import main
 from flows.shared.paths import Paths
@@ -45,6 +46,7 @@ def test_run_promotes_and_a_second_run_does_nothing(project: Paths, prefect_api:
     assert _cpu_seconds_of_children() - before < 15
     assert not (project.logs / "prefect-server.log").exists()
     assert _qanat(project, "explain", "second").stdout == "second: nothing changed, it would not run\n"
+    assert _qanat(project, "history", "--verify").stdout == "5 rows, the chain is whole\n"
     project.params.write_text("profile: demo\nseed: 5\n")
     assert _qanat(project, "explain", "second").stdout == "second: modified params.yaml: seed\n"
 
@@ -64,6 +66,20 @@ def test_new_annotations_are_noticed(project: Paths) -> None:
         (("run", "--profile", "big"), "qanat: --profile: must be one of demo, full, smoke, is 'big'"),
         (("explain", "nowhere"), "qanat: dvc.yaml has no stage 'nowhere' (it has first, second, third)"),
         (("ask", "Why?"), "qanat: no champion yet: `qanat run` trains and promotes one"),
+        (("rollback", "--reason", "bad"), "qanat: there is no champion to roll back"),
+        (("promote", "7"), "qanat: --reason: say why, it goes into the history"),
+        (
+            ("promote", "--force"),
+            "qanat: --reason, --by and --force belong to `qanat promote VERSION`: what is on disk goes by the gate",
+        ),
+        (
+            ("gate", "simulate", "--look", "11"),
+            "qanat: --look: mlflow/registry.yaml allows 10 looks (gate.looks), is 11",
+        ),
+        (
+            ("gate", "simulate", "--effect", "30"),
+            "qanat: --effect: a gain of 0.3 needs a discordance of at least 0.3, at most 1",
+        ),
     ],
 )
 def test_fault_is_one_line_without_a_stack_trace(
@@ -78,6 +94,56 @@ def test_fault_is_one_line_without_a_stack_trace(
         main(arguments)
     assert caught.value.code == 1
     assert capsys.readouterr().err.strip() == message
+
+
+def _say(*arguments: str) -> None:
+    """The command in this process, which must end well."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+
+
+def test_person_promotes_rolls_back_and_reads_the_history(
+    project: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = open_desk(project.root, project.root.name)
+    first, second = register(desk, "one"), register(desk, "two")
+    monkeypatch.chdir(project.root)
+    _say("promote", first.number, "--reason", "first of all")
+    _say("promote", second.number, "--reason", "better", "--by", "ann")
+    _say("served", second.number, "--server", "node-1")
+    _say("rollback", "--reason", "wrong sums", "--by", "bob")
+    capsys.readouterr()
+    _say("history")
+    told = capsys.readouterr().out
+    assert "promote 1 -> 2  DONE" in told
+    assert "rollback 2 -> 1  DONE" in told
+    assert "by        bob" in told
+    _say("reconcile")
+    assert capsys.readouterr().out.startswith("nothing to do")
+
+
+def test_flows_do_what_the_commands_do(project: Paths, prefect_api: str) -> None:
+    from flows.promote import promote_version, reconcile, rollback
+
+    desk, root = open_desk(project.root, project.root.name), str(project.root)
+    for weights in ("one", "two"):
+        number = register(desk, weights).number
+        assert promote_version(number, reason="better", by="ann", root=root).state == "DONE"
+    assert rollback(reason="wrong sums", by="bob", root=root).state == "DONE"
+    assert reconcile(root=root) == ["nothing to do: no promotion is half done, and the alias is as the ledger says"]
+    assert desk.ledger.champion() == "1"
+
+
+def test_operating_curve_is_printed_with_its_theory(
+    project: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.root)
+    _say("gate", "simulate", "--gates", "200", "--problems", "64", "--effect", "10")
+    head, names, line = capsys.readouterr().out.splitlines()
+    assert head.startswith("200 gates a line, 64 problems, discordance 20 %, look 1 of 10 (pocock): alpha 0.00")
+    assert names.split() == ["true", "gain", "promoted", "theory"]
+    assert line.startswith("+10.0 pts")
 
 
 def test_bad_annotations_are_explained_row_by_row(project: Paths, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from flows.shared.git import read_commit
 from flows.shared.newest_retrain import Newest, read_newest
 from flows.shared.paths import Paths
 
+DEPLOYED = {"retrain", "watch", "evaluate", "promote", "rollback", "reconcile"}
 EAGER = "watch: {quiet_seconds: 0, minimum: 1}\nfree_gigabytes: 0\n"
 
 
@@ -124,9 +125,9 @@ def test_annotations_start_one_retrain_and_an_unchanged_rerun_runs_no_stage(
 
 
 def _assert_deployed(project: Paths, api: str) -> None:
-    wanted = {"deployments": {"name": {"any_": ["retrain", "watch", "evaluate", "promote"]}}}
+    wanted = {"deployments": {"name": {"any_": sorted(DEPLOYED)}}}
     found = {one["name"]: one for one in httpx.post(f"{api}/deployments/filter", json=wanted).json()}
-    assert set(found) == {"retrain", "watch", "evaluate", "promote"}
+    assert set(found) == DEPLOYED
     assert {one["version"] for one in found.values()} == {read_commit(project.root).version}
     form = found["retrain"]["parameter_openapi_schema"]["definitions"]["RetrainRequest"]["properties"]
     assert set(form) == {"profile", "seed", "promote", "why"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,8 @@ from flows.gc import collect
 from flows.shared import approvals
 from flows.shared.newest_retrain import Newest, write_newest
 from flows.shared.paths import Paths
+from flows.shared.promoting import open_desk
 from flows.shared.promotion import lock_digest
-from flows.shared.registry import Registry
-from flows.shared.registry_settings import load_registry_settings
 from flows.shared.turns import TurnTaken, sole_turn
 from flows.shared.workspace import Workspace, prepare
 
@@ -38,8 +38,8 @@ def _collect(project: Paths, *, apply: bool) -> list[str]:
 def test_needed_and_newest_workspaces_stay_and_removed_ones_leave_their_lock(project: Paths) -> None:
     project.operations.parent.mkdir()
     project.operations.write_text("retention: {workspaces: 1}\n")
-    settings = load_registry_settings(project)
-    registry = Registry(project, experiment=settings.experiment, model=settings.model)
+    desk = open_desk(project)
+    registry = desk.registry
     idle, waits, champion, asked, newest = (_workspace(project, seed) for seed in range(1, 6))
     payload = project.root / "payload"
     payload.mkdir()
@@ -48,7 +48,7 @@ def test_needed_and_newest_workspaces_stay_and_removed_ones_leave_their_lock(pro
     tags = {"dvc.lock.sha256": lock_digest(champion), "payload.sha256": "x"}
     version = registry.register(payload, run_id=run_id, tags=tags)
     registry.set_alias("champion", version.number)
-    approvals.wait(waits, registry, settings, version, GateResult("promote", "better", "version 1", "clone", {}))
+    approvals.wait(replace(desk, paths=waits), version, GateResult("promote", "better", "version 1", "clone", {}))
     write_newest(project, Newest("data", 1, 1, 0.0, "run", str(asked.root)))
     listed = _collect(project, apply=False)
     assert str(idle.root.relative_to(project.root)) in listed[0]

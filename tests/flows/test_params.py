@@ -41,6 +41,11 @@ def test_shipped_parameters_are_valid_under_every_profile(paths: Paths, profile:
         ("seed: -1", "params.yaml: seed: must be a whole number >= 0, is -1"),
         ("clone: {steps: {full: 2}}", "params.yaml: clone.steps: has no value for profile 'demo'"),
         ("clone: {steps: [", "params.yaml: not readable as YAML"),
+        (
+            "policy: {backend: vllm}",
+            "params.yaml: policy.vllm_url: must be the server's address when policy.backend is vllm",
+        ),
+        ("policy: {vllm_url: here:8000}", "params.yaml: policy.vllm_url: must start with http:// or https://"),
         ("tools: {engine: fuzzy}", "params.yaml: tools.engine: must be 'natural' or 'strict', is 'fuzzy'"),
     ],
 )

@@ -5,154 +5,163 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
+import yaml
+from registered import GATE, better_than, decide, evaluate, never, open_desk, plays, rows, train
 
-from components.evaluation.rows import EvalRow
-from components.evaluation.settings import GateSettings
 from components.records.jsonl import write_records
-from components.records.manifest import BadModelFolder, write_manifest
-from components.schema.report import GateResult
+from components.records.manifest import BadModelFolder
 from flows.shared import promotion
+from flows.shared.by_hand import NotPromotable
+from flows.shared.conditions import OtherConditions, check_conditions
 from flows.shared.paths import Paths
-from flows.shared.registry import Registry
-from flows.shared.registry_settings import RegistrySettings
-
-SETTINGS = RegistrySettings(required_tags=("git.sha", "payload.sha256", "data.annotations.md5"))
-GATE = GateSettings(resamples=500)
+from flows.shared.promoting import Desk
 
 
 @pytest.fixture
-def registry(project: Paths, request: pytest.FixtureRequest) -> Registry:
-    return Registry(project, experiment="test", model=request.node.name)
+def desk(project: Paths, request: pytest.FixtureRequest) -> Desk:
+    return open_desk(project.root, request.node.name)
 
 
-def _train(project: Paths, registry: Registry, weights: str) -> None:
-    """What the stages would leave: a payload, its lineage and the annotations."""
-    folder = project.root / SETTINGS.payload
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(weights)
-    write_manifest(folder)
-    run_id = registry.open_run("distil", run_id=None, tags={})
-    registry.close_run(run_id, status="FINISHED")
-    reference = project.root / SETTINGS.lineage_run
-    reference.parent.mkdir(parents=True, exist_ok=True)
-    reference.write_text(json.dumps({"mlflow_run_id": run_id}))
-    project.annotations.mkdir(exist_ok=True)
-    (project.annotations / "a.jsonl").write_text("{}\n")
-    project.dvc_lock.write_text(weights)
-
-
-def _rows(policy: str, share: float) -> list[EvalRow]:
-    common: dict[str, Any] = {"slices": (), "calls": 1, "cost": 1.0, "attempts": 1, "invalid": 0, "answer": "x"}
-    return [
-        EvalRow(policy=policy, problem_id=f"p{i}", group=f"g{i}", success=i < share * 100, decision="search", **common)
-        for i in range(100)
-    ]
-
-
-def _evaluate(project: Paths, **shares: float) -> None:
-    project.evaluation.mkdir(parents=True, exist_ok=True)
-    write_records(project.evaluation_rows, [row for policy, share in shares.items() for row in _rows(policy, share)])
-
-
-def _never(folder: Path, digest: str, ids: Collection[str]) -> Path:
-    raise AssertionError("there is no champion to play")
-
-
-def _decide(
-    project: Paths, registry: Registry, evaluate: promotion.EvaluateChampion = _never
-) -> promotion.PromotionDecision:
-    version = promotion.register(project, registry, SETTINGS, flow_run_id="flow-1")
-    verdict = promotion.gate(project, registry, SETTINGS, GATE, version, evaluate_champion=evaluate)
-    return promotion.promote(project, registry, SETTINGS, version, verdict)
-
-
-def test_first_model_is_gated_against_the_clone_and_promoted_with_its_lineage(
-    project: Paths, registry: Registry
-) -> None:
-    _train(project, registry, "one")
-    _evaluate(project, final=0.9, clone=0.5)
-    decision = _decide(project, registry)
+def test_first_model_is_gated_against_the_clone_and_promoted_with_its_lineage(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.9, clone=0.5)
+    decision = decide(desk)
     assert decision.promoted
     assert decision.gate.champion == "clone"
-    champion = registry.alias("champion")
+    champion = desk.champion()
     assert champion is not None
-    assert (registry.folder(champion) / "config.json").read_text() == "one"
+    assert (desk.registry.folder(champion) / "config.json").read_text() == "one"
     assert champion.tags["prefect.flow_run_id"] == "flow-1"
-    assert champion.tags["dvc.lock.sha256"] == promotion.lock_digest(project)
+    assert champion.tags["dvc.lock.sha256"] == promotion.lock_digest(desk.paths)
     assert champion.tags["gate.decision"] == "promote"
-    assert registry.alias("challenger") is None
-    assert promotion.read_decision(project) == decision
+    assert champion.tags["promotion.id"] == decision.promotion_id
+    assert desk.registry.alias("challenger") is None
+    assert promotion.read_decision(desk.paths) == decision
 
 
-def test_same_payload_is_registered_once(project: Paths, registry: Registry) -> None:
-    _train(project, registry, "one")
-    _evaluate(project, final=0.9, clone=0.5)
-    first, second = _decide(project, registry), _decide(project, registry)
-    assert len(registry.versions()) == 1
+def test_same_payload_is_registered_once(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.9, clone=0.5)
+    first, second = decide(desk), decide(desk)
+    assert len(desk.registry.versions()) == 1
     assert first.version == second.version
     assert not second.promoted
-    champion = registry.alias("champion")
+    champion = desk.champion()
     assert champion is not None
     assert champion.tags["gate.decision"] == "promote"
 
 
-def test_better_challenger_replaces_the_champion_and_leaves_a_way_back(project: Paths, registry: Registry) -> None:
-    _train(project, registry, "one")
-    _evaluate(project, final=0.6, clone=0.3)
-    _decide(project, registry)
-    _train(project, registry, "two")
-    _evaluate(project, final=0.95)
+def test_better_challenger_replaces_the_champion_and_leaves_a_way_back(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.6, clone=0.3)
+    decide(desk)
+    train(desk, "two")
+    evaluate(desk, final=0.95)
     played = []
 
     def play(folder: Path, digest: str, ids: Collection[str]) -> Path:
         played.append(((folder / "config.json").read_text(), len(ids)))
-        write_records(project.root / "champion.jsonl", _rows("champion", 0.6))
-        return project.root / "champion.jsonl"
+        write_records(desk.paths.root / "champion.jsonl", rows("champion", 0.6))
+        return desk.paths.root / "champion.jsonl"
 
-    assert _decide(project, registry, play).promoted
+    assert decide(desk, play).promoted
     assert played == [("one", 100)]
-    champion, previous = registry.alias("champion"), registry.alias("previous")
+    champion, previous = desk.champion(), desk.registry.alias("previous")
     assert champion is not None
     assert previous is not None
     assert (champion.number, previous.number) == ("2", "1")
     assert champion.tags["parent.version"] == "1"
 
 
-def test_worse_challenger_is_registered_but_not_promoted(project: Paths, registry: Registry) -> None:
-    _train(project, registry, "one")
-    _evaluate(project, final=0.3, clone=0.9)
-    decision = _decide(project, registry)
+def test_worse_challenger_is_registered_but_not_promoted(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.3, clone=0.9)
+    decision = decide(desk)
     assert decision.gate.decision == "reject"
-    assert registry.alias("champion") is None
-    challenger = registry.alias("challenger")
+    assert desk.champion() is None
+    challenger = desk.registry.alias("challenger")
     assert challenger is not None
     assert challenger.tags["gate.decision"] == "reject"
+    assert desk.ledger.entries() == ()
 
 
-def test_truncated_payload_is_refused_by_name(project: Paths, registry: Registry) -> None:
-    _train(project, registry, "one")
-    (project.root / SETTINGS.payload / "config.json").write_text("")
+def test_looks_are_counted_against_the_same_champion_and_problems(desk: Desk) -> None:
+    for place, weights in enumerate(("one", "two", "two"), start=1):
+        train(desk, weights)
+        evaluate(desk, final=0.5, clone=0.5)
+        assert decide(desk).gate.look == min(place, 2)
+    train(desk, "three")
+    evaluate(desk, final=0.95, clone=0.5)
+    third = decide(desk)
+    assert (third.gate.look, third.promoted) == (3, True)
+    train(desk, "four")
+    evaluate(desk, final=0.95)
+    assert decide(desk, plays(desk, 0.95)).gate.look == 1
+
+
+def test_student_of_the_same_compute_must_be_beaten_where_it_was_played(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.9, clone=0.5, student=0.9)
+    decision = decide(desk)
+    assert decision.gate.decision == "inconclusive"
+    assert "matched-compute student" in decision.gate.reason
+
+
+def test_truncated_payload_is_refused_by_name(desk: Desk) -> None:
+    train(desk, "one")
+    (desk.paths.root / desk.settings.payload / "config.json").write_text("")
     with pytest.raises(BadModelFolder, match=r"config\.json"):
-        _decide(project, registry)
+        decide(desk)
 
 
-def test_version_without_its_lineage_is_not_promoted(project: Paths, registry: Registry) -> None:
-    _train(project, registry, "one")
-    version = promotion.register(project, registry, SETTINGS, flow_run_id="f")
-    strict = SETTINGS.model_copy(update={"required_tags": ("data.moon.md5",)})
-    verdict = GateResult("promote", "better", "version 1", "clone", {})
-    with pytest.raises(promotion.NotPromotable, match=r"lacks the tags data\.moon\.md5"):
-        promotion.promote(project, registry, strict, version, verdict)
-    assert registry.alias("champion") is None
+def test_version_without_its_lineage_is_not_promoted(desk: Desk, project: Paths) -> None:
+    train(desk, "one")
+    strict = open_desk(project.root, desk.registry.model, required_tags=("data.moon.md5",))
+    version = promotion.register(strict, flow_run_id="f")
+    with pytest.raises(NotPromotable, match=r"lacks the tags data\.moon\.md5"):
+        promotion.promote(strict, version, better_than("clone", version))
+    assert strict.champion() is None
 
 
-def test_plain_mlflow_finds_the_champion_by_its_alias(project: Paths, registry: Registry) -> None:
-    _train(project, registry, "one")
-    _evaluate(project, final=0.9, clone=0.5)
-    _decide(project, registry)
-    folder = mlflow.artifacts.download_artifacts(f"models:/{registry.model}@champion")
+def test_plain_mlflow_finds_the_champion_by_its_alias(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.9, clone=0.5)
+    decide(desk)
+    folder = mlflow.artifacts.download_artifacts(f"models:/{desk.registry.model}@champion")
     assert (Path(folder) / "MANIFEST.json").is_file()
+
+
+def test_reviewer_finds_verdict_lineage_and_both_sides_in_mlflow(desk: Desk) -> None:
+    train(desk, "one")
+    evaluate(desk, final=0.9, clone=0.5)
+    decide(desk)
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias(desk.registry.model, "champion")
+    assert "**promote**: version 1 against clone" in version.description
+    assert "| invalid calls | holds |" in version.description
+    assert f"| git.sha | `{version.tags['git.sha']}` |" in version.description
+    sides = [client.get_run(version.tags[f"gate.run.{role}"]) for role in ("challenger", "champion")]
+    assert [side.data.metrics["eval/accuracy"] for side in sides] == [0.9, 0.5]
+    report = client.download_artifacts(version.run_id, "gate.json")
+    assert json.loads(Path(report).read_text())["decision"] == "promote"
+    train(desk, "one")
+    assert decide(desk, never).gate.decision == "reject"
+    assert client.get_model_version(desk.registry.model, "1").tags["gate.decision"] == "promote"
+
+
+def test_evaluation_of_other_tools_or_seeds_is_not_compared_with(desk: Desk) -> None:
+    params = {"tools": {"k": 2}, "seed": 0}
+    stage = {"outs": [{"path": "data/reports/evaluation"}], "params": {"params.yaml": params}}
+    desk.paths.dvc_lock.write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
+    desk.paths.params.write_text(yaml.safe_dump(params))
+    check_conditions(desk.paths)
+    desk.paths.params.write_text(yaml.safe_dump({"tools": {"k": 3}, "seed": 0}))
+    with pytest.raises(OtherConditions, match=r"params\.yaml: tools changed since the evaluation"):
+        check_conditions(desk.paths)
+
+
+def test_gate_settings_are_those_that_the_tests_mean() -> None:
+    assert (GATE.looks, GATE.spending) == (10, "pocock")

@@ -27,14 +27,15 @@ def test_finished_stage_leaves_its_lineage_and_no_scratch(project: Paths) -> Non
     with stage_run("second") as run:
         (run.work / "checkpoint").write_text("x")
         run.log_metrics({"loss": 0.5}, 1)
+        run.note("scorer", "abc")
         run_id = run.run_id
     reference = json.loads(project.run_ref("second").read_text())
-    assert (reference["mlflow_run_id"], reference["seed"]) == (run_id, 0)
+    assert (reference["mlflow_run_id"], reference["seed"], reference["scorer"]) == (run_id, 0, "abc")
     assert [path.name for path in run.work.iterdir()] == ["lock"]
     recorded = mlflow.MlflowClient().get_run(run_id)
     assert recorded.info.status == "FINISHED"
     assert recorded.data.metrics == {"loss": 0.5}
-    assert recorded.data.params == {"profile": "demo", "seed": "0"}
+    assert recorded.data.params == {"profile": "demo", "seed": "0", "scorer": "abc"}
     (entry,) = recorded.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("data/first.txt", dvc_hash(project.data / "first.txt"))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ def rows(
     *,
     cost: Callable[[int], float] = lambda i: 1.0,
     invalid: Callable[[int], int] = lambda i: 0,
+    unsafe: Callable[[int], int] = lambda i: 0,
+    seconds: Callable[[int], float] = lambda i: 0.4,
     n: int = 200,
 ) -> Sequence[EvalRow]:
     return [
@@ -35,6 +39,8 @@ def rows(
             invalid=invalid(i),
             decision="search",
             answer="x",
+            unsafe=unsafe(i),
+            seconds=seconds(i),
         )
         for i in range(n)
     ]
@@ -95,6 +101,74 @@ def test_tiny_slices_guard_nothing() -> None:
         GateSettings(resamples=1000, minimum_slice_problems=101),
     )
     assert result.decision == "promote"
+
+
+def test_slice_may_have_a_margin_of_its_own() -> None:
+    challenger, champion = rows(lambda i: i % 2 == 0 or i % 10 > 4), rows(lambda i: i % 2 == 1)
+    lenient = GateSettings(resamples=1000, slice_margins={"odd": 0.9})
+    assert decide(challenger, champion, lenient).decision == "promote"
+
+
+def test_proof_of_slices_withholds_what_harm_lets_through() -> None:
+    challenger, champion = rows(lambda i: i % 10 > 0 or i % 20 == 0), rows(lambda i: i % 10 > 2)
+    assert decide(challenger, champion, SETTINGS).decision == "promote"
+    proof = GateSettings(resamples=1000, slice_rule="proof", slice_margin=0.0, slice_margins={"even": 0.2})
+    result = decide(rows(lambda i: i % 10 > 1, n=400), rows(lambda i: i % 10 > 1 and i % 4 > 0, n=400), proof)
+    assert result.decision == "inconclusive"
+    assert "slice odd may lose more than allowed" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("worse", "name"),
+    [
+        ({"unsafe": lambda i: int(i % 4 == 0)}, "unsafe calls"),
+        ({"cost": lambda i: 5.0 if i % 8 == 0 else 1.0}, "p95 cost"),
+        ({"seconds": lambda i: 3.0 if i % 8 == 0 else 0.4}, "p95 seconds"),
+        ({"invalid": lambda i: int(i % 5 == 0)}, "invalid calls"),
+    ],
+)
+def test_guard_that_is_broken_rejects_a_more_accurate_challenger(worse: dict[str, Any], name: str) -> None:
+    better, champion = rows(lambda i: True, **worse), rows(lambda i: i % 5 > 1)
+    assert decide(rows(lambda i: True), champion, SETTINGS).decision == "promote"
+    result = decide(better, champion, SETTINGS)
+    assert result.decision == "reject"
+    assert result.reason.startswith(f"Guard broken: {name} rise by")
+    assert [guard.name for guard in result.guards if guard.state == "broken"] == [name]
+
+
+def test_a_single_unsafe_call_more_withholds_promotion() -> None:
+    result = decide(rows(lambda i: True, unsafe=lambda i: int(i == 7)), rows(lambda i: i % 5 > 1), SETTINGS)
+    assert result.decision == "inconclusive"
+    assert "unsafe calls" in result.reason
+
+
+def test_student_of_the_same_compute_must_be_beaten() -> None:
+    better, champion = rows(lambda i: i % 10 > 0), rows(lambda i: i % 10 > 3)
+    for share, decision in ((4, "promote"), (0, "inconclusive"), (-1, "reject")):
+        student = rows(lambda i, share=share: i % 10 > share)
+        assert decide(better, champion, SETTINGS, student_rows=student).decision == decision
+
+
+def test_later_looks_ask_for_more_and_the_last_is_followed_by_none() -> None:
+    challenger, champion = rows(lambda i: i % 25 > 0), rows(lambda i: i % 25 > 1 or i == 1)
+    first, tenth, eleventh = (decide(challenger, champion, SETTINGS, look=look) for look in (1, 10, 11))
+    assert first.alpha > tenth.alpha > eleventh.alpha == 0
+    assert first.tested["eval/accuracy"].low > tenth.tested["eval/accuracy"].low
+    assert first.differences == tenth.differences
+    assert eleventh.decision == "inconclusive"
+    assert "used by 10 challengers of this champion, 10 are allowed: take fresh test problems" in eleventh.reason
+
+
+def test_one_look_asks_for_fresh_problems_each_time() -> None:
+    fresh = GateSettings(resamples=1000, looks=1)
+    better, champion = rows(lambda i: True), rows(lambda i: i % 5 > 1)
+    assert decide(better, champion, fresh).decision == "promote"
+    assert decide(better, champion, fresh, look=2).decision == "inconclusive"
+
+
+def test_few_groups_of_problems_tell_nothing() -> None:
+    few = [replace(row, group=str(int(row.problem_id) % 9)) for row in rows(lambda i: True)]
+    assert decide(few, rows(lambda i: i % 5 > 1), SETTINGS).decision == "inconclusive"
 
 
 def test_problems_that_differ_are_an_error() -> None:

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_models import byte_tokenizer, tiny_llama
+from tiny_models import byte_tokenizer, specs_of, tiny_llama, tiny_other, tokenizer
 
 from components.policy.base_model import BadBaseModel, export_base
 from components.policy.load import load_policy
 from components.policy.settings import PolicySettings
+from components.policy.turn import GenerateRequest
 
 SETTINGS = PolicySettings(dtype="float32", threads=1)
 
@@ -54,6 +55,18 @@ def test_a_model_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     source = tmp_path / "mute"
     tiny_llama(vocabulary=97, layers=1).save_pretrained(source)
     assert "cannot be loaded" in _export(source, tmp_path / "out")
+
+
+def test_a_local_model_of_another_family_is_exported_and_acts(tmp_path: Path) -> None:
+    tiny_other("gpt_neox").save_pretrained(tmp_path / "source")
+    tokenizer().save_pretrained(tmp_path / "source")
+    export_base(str(tmp_path / "source"), tmp_path / "out", SETTINGS)
+    policy = load_policy(tmp_path / "out", SETTINGS)
+    assert policy.model.config.model_type == "gpt_neox"
+    specs = specs_of(["search"])
+    request = GenerateRequest(policy.chat.prompt_ids("Why?", specs), specs, decision="search", max_argument_tokens=8)
+    (action,) = policy.generate([request])
+    assert action.message.content.startswith('<tool_call>{"name": "search"')
 
 
 def test_a_local_model_is_exported_and_loads_as_the_same_policy(tmp_path: Path) -> None:

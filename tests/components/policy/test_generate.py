@@ -12,8 +12,8 @@ import torch
 from tiny_models import SPECS, chat, leaning_llama, specs_of, tiny_llama, tiny_other, tiny_policy
 
 from components.policy.generate import Talk
-from components.policy.policy import Policy, ScoreRequest
-from components.policy.turn import GenerateRequest
+from components.policy.policy import Policy
+from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.arguments import check_arguments
 from components.schema.message import Message
 from components.schema.tool import ToolSpec

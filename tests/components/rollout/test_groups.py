@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 from doubles import FakeToolbox, make_problem
 from tiny_models import tiny_policy
 
 from components.policy.policy import Policy
-from components.reward.parts import total
+from components.reward.parts import PARTS, cost_of, total
 from components.reward.settings import RewardSettings
 from components.rollout.groups import Collector, GroupSettings, batch_problems, collect_groups
 from components.schema.group import Group
 from components.schema.problem import Problem, Reference
-from components.schema.trajectory import ANSWER
+from components.schema.trajectory import ANSWER, Trajectory
 from components.tools.prices import PriceSheet
 
 PROBLEMS = tuple(make_problem(prompt=f"{text}?", max_calls=2) for text in ("Why", "2+2", "Who"))
@@ -41,18 +44,11 @@ def score_reference(items: Sequence[tuple[str, Sequence[str], Reference]]) -> li
     return [-0.5 if responses else -2.0 for _, responses, _ in items]
 
 
-def collect(problems: Sequence[Problem] = PROBLEMS, *, seed: int = 5, judging: bool) -> tuple[Group, ...]:
-    return collect_groups(
-        policy(),
-        problems,
-        FakeToolbox(),  # type: ignore[arg-type]
-        score_reference=score_reference,
-        units=PriceSheet().units,
-        reward=REWARD,
-        settings=SETTINGS,
-        seed=seed,
-        judging=judging,
-    )
+def collect(
+    problems: Sequence[Problem] = PROBLEMS, *, seed: int = 5, judging: bool, **reward: Any
+) -> tuple[Group, ...]:
+    one = replace(collector(), seed=seed, reward=RewardSettings(**reward))
+    return one.collect(problems, one.reward, judging=judging, seed=seed)
 
 
 @cache
@@ -66,7 +62,7 @@ def collector() -> Collector:
         FakeToolbox(),  # type: ignore[arg-type]
         PROBLEMS,
         score_reference,
-        PriceSheet().units,
+        PriceSheet(),
         REWARD,
         SETTINGS,
         seed=5,
@@ -113,7 +109,7 @@ def test_rewards_are_the_totals_of_the_parts_that_are_written_down() -> None:
             parts = trajectory.outcome.reward_parts
             assert parts is not None
             assert reward == pytest.approx(total(parts, REWARD)) == trajectory.transitions[-1].reward
-            assert {"likelihood", "correct", "cost", "malformed"} == set(parts)
+            assert set(parts) == set(PARTS)
 
 
 def test_likelihoods_are_those_of_the_responses() -> None:
@@ -140,8 +136,9 @@ def test_the_price_rises_over_the_first_steps() -> None:
             if t.outcome.cost.calls
         )
         parts = trajectory.outcome.reward_parts or {}
-        free = total({**parts, "cost": 0.0}, REWARD)
-        shares.append((free - reward) / (REWARD.price * parts["cost"]))
+        free = total({**parts, "time": 0.0, "money": 0.0}, REWARD)
+        assert free is not None
+        shares.append((free - reward) / (REWARD.price * cost_of(parts, REWARD)))
     assert shares == pytest.approx([0.2, 1.0, 1.0])
 
 
@@ -174,3 +171,51 @@ def test_families_take_turns_and_each_is_walked_through_before_it_repeats() -> N
 def test_families_without_problems_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="chat, decoy"):
         batch_problems(PROBLEMS, ("chat", "decoy"), 2, seed=0, step=0)
+
+
+def test_evidence_holds_the_states_that_the_form_needs() -> None:
+    def read(**reward: Any) -> set[tuple[int, ...]]:
+        return {
+            tuple(reading.responses for reading in trajectory.outcome.evidence.readings)
+            for group in collect(judging=True, **reward)
+            for trajectory in group.trajectories
+            if trajectory.outcome.evidence and any(transition.results for transition in trajectory.transitions)
+        }
+
+    assert all(len(states) == 1 and states[0] > 0 for states in read())
+    assert all(states[0] == 0 and len(states) == 2 for states in read(likelihood="gain"))
+    assert all(states == tuple(range(states[-1] + 1)) for states in read(likelihood_mode="potential"))
+
+
+def test_potentials_leave_finished_branches_of_a_problem_with_the_same_likelihood_part() -> None:
+    for group in collect(judging=True, likelihood_mode="potential"):
+        parts = [(t.outcome.reward_parts or {})["likelihood"] for t in group.trajectories]
+        assert parts == pytest.approx([-math.exp(-2.0)] * len(parts))
+        for trajectory, reward in zip(group.trajectories, group.rewards, strict=True):
+            assert sum(t.reward or 0.0 for t in trajectory.transitions) == pytest.approx(reward)
+
+
+def test_distractors_are_scored_at_every_state_and_recorded() -> None:
+    problems = [make_problem(f"{text}?", answer, max_calls=2) for text, answer in (("Why", "Lima"), ("Who", "Rome"))]
+    one = replace(collector(), problems=tuple(problems), reward=RewardSettings(distractors=1))
+    for group in one.collect(problems, one.reward, judging=True, seed=1):
+        for trajectory in group.trajectories:
+            assert trajectory.outcome.evidence is not None
+            assert [len(reading.rivals) for reading in trajectory.outcome.evidence.readings] == [1]
+
+
+def test_a_group_with_an_unscored_part_is_refused() -> None:
+    def unread(trajectories: Sequence[Trajectory], problems: Sequence[Problem]) -> Sequence[Trajectory]:
+        return trajectories
+
+    with pytest.raises(ValueError, match="unscored parts"):
+        collect_groups(
+            policy(),
+            PROBLEMS[:1],
+            FakeToolbox(),  # type: ignore[arg-type]
+            judge=unread,
+            prices=PriceSheet(),
+            reward=REWARD,
+            settings=SETTINGS,
+            seed=0,
+        )

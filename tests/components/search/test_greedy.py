@@ -8,7 +8,7 @@ from toy_search import make_problem, make_verbs, turns_of
 from components.schema.trajectory import State
 from components.search.best import cheapest_correct
 from components.search.greedy import first_edge, greedy_successes
-from components.search.puct import search
+from components.search.mcts import search
 from components.search.rows import Provenance, content_hash, tree_rows
 from components.search.settings import SelfplaySettings
 
@@ -33,7 +33,10 @@ def test_greedy_goes_on_where_the_tree_ends_and_leaves_the_tree_as_it_was() -> N
 
     def written() -> list[str]:
         made_by = Provenance("m", "d")
-        return [content_hash(tree_rows(t, greedy_success=False, provenance=made_by, units=verbs.units)) for t in trees]
+        return [
+            content_hash(tree_rows(tree, greedy_success=False, provenance=made_by, units=verbs.units, settings=chosen))
+            for tree in trees
+        ]
 
     before = written()
     assert greedy_successes(trees, verbs, chosen) == [True, True]

@@ -16,13 +16,14 @@ from components.environment.step import step_many
 from components.reward.checkers import check
 from components.schema.message import Message, ToolCall
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
-from components.schema.proposal import Proposal
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import ANSWER, Action, State, StopReason
 from components.search.best import cheapest_correct
-from components.search.puct import search
+from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
 from components.search.settings import SelfplaySettings
-from components.search.verbs import Verbs, uninformed
+from components.search.verbs import Verbs
+from components.search.worth import uninformed
 from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.search_index import Passage
@@ -97,9 +98,10 @@ def puzzle(state: State) -> list[tuple[Action, float]]:
     return [(answer(state.calls[-1][1].content or "nothing"), 1.0)]
 
 
-def propose(states: Sequence[State], *, seeds: Sequence[int]) -> list[list[Proposal]]:
+def propose(requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
     scripts = {"two_hop": two_hop, "puzzle": puzzle}
-    return [[Proposal(*pair, context_tokens=20) for pair in scripts[state.problem.family](state)] for state in states]
+    asked = [(request.state, scripts[request.state.problem.family]) for request in requests]
+    return [[Proposal(*pair, context_tokens=20) for pair in script(state)] for state, script in asked]
 
 
 def test_search_solves_what_greedy_does_not_and_its_paths_replay(toolbox: Toolbox) -> None:
@@ -121,7 +123,12 @@ def test_failing_tools_and_broken_turns_are_nodes_like_any_other(toolbox: Toolbo
     verbs = Verbs(propose, uninformed, check, partial(step_many, toolbox=toolbox), prices.units)
     trees = search(problems, verbs, SelfplaySettings(simulations=30))
     made_by = Provenance("m", "d")
-    rows = [row for t in trees for row in tree_rows(t, greedy_success=False, provenance=made_by, units=prices.units)]
+    chosen = SelfplaySettings()
+    rows = [
+        row
+        for tree in trees
+        for row in tree_rows(tree, greedy_success=False, provenance=made_by, units=prices.units, settings=chosen)
+    ]
     assert {row.tool_error for row in rows if row.arguments and "1/0" in row.arguments} == {True}
     broken = [row for row in rows if row.decision == "nothing" or row.text == "It is"]
     assert broken

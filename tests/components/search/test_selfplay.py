@@ -19,12 +19,13 @@ from toy_search import make_problem, make_verbs, random_world
 
 from components.records.jsonl import read_records, write_records
 from components.schema.problem import Problem
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import Trajectory
 from components.search.rows import Provenance, content_hash
 from components.search.schema import NODE_SCHEMA, NodeRow
-from components.search.selfplay import Block, join_blocks, pick_problems, selfplay
+from components.search.selfplay import Found, join, pick_problems, selfplay
 from components.search.settings import SelfplaySettings
-from components.search.store import load_block, read_nodes, save_block, write_nodes
+from components.search.store import load_tree, read_nodes, save_tree, write_nodes
 from components.search.summary import summarise
 from components.search.verbs import Verbs
 
@@ -37,44 +38,44 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-def play(folder: Path, *, trees: int = 4, kill_at: int | None = None, proposed: list[int] | None = None) -> Block:
+def play(folder: Path, *, trees: int = 4, kill_at: int | None = None, proposed: list[int] | None = None) -> Found:
     """Self-play in the toy world, saved in `folder`; ends at the `kill_at`-th question to the model."""
     inner, counts = make_verbs(random_world(5))
 
-    def propose(states: Sequence[object], *, seeds: Sequence[int]) -> object:
+    def propose(requests: Sequence[ProposalRequest]) -> Sequence[Sequence[Proposal]]:
         if len(counts.proposed) == kill_at:
             raise KilledError
-        return inner.propose(states, seeds=seeds)  # type: ignore[arg-type]
+        return inner.propose(requests)
 
-    verbs = Verbs(propose, inner.value, inner.judge, inner.step_many, inner.units)  # type: ignore[arg-type]
-    blocks = selfplay(
+    verbs = Verbs(propose, inner.value, inner.judge, inner.step_many, inner.units)
+    found = selfplay(
         PROBLEMS,
         verbs,
         CHOSEN.model_copy(update={"trees": trees}),
         provenance=MADE_BY,
-        load_block=partial(load_block, folder),
-        save_block=partial(save_block, folder),
+        load_tree=partial(load_tree, folder),
+        save_tree=partial(save_tree, folder),
     )
-    joined = join_blocks(list(blocks))
+    joined = join(list(found))
     if proposed is not None:
         proposed.append(len(counts.proposed))
     return joined
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Block:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return play(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.parametrize("trees", [1, 3, 11, 64])
-def test_rows_and_trajectories_do_not_depend_on_the_block_size(whole: Block, tmp_path: Path, trees: int) -> None:
+def test_rows_and_trajectories_do_not_depend_on_the_block_size(whole: Found, tmp_path: Path, trees: int) -> None:
     other = play(tmp_path, trees=trees)
     assert content_hash(other.rows) == content_hash(whole.rows)
     assert other.trajectories == whole.trajectories
 
 
 @pytest.mark.parametrize("kill_at", [1, 9, 17, 21])
-def test_a_killed_run_continues_with_no_tree_lost_or_doubled(whole: Block, tmp_path: Path, kill_at: int) -> None:
+def test_a_killed_run_continues_with_no_tree_lost_or_doubled(whole: Found, tmp_path: Path, kill_at: int) -> None:
     with pytest.raises(KilledError):
         play(tmp_path, kill_at=kill_at)
     again = play(tmp_path)
@@ -83,7 +84,7 @@ def test_a_killed_run_continues_with_no_tree_lost_or_doubled(whole: Block, tmp_p
     assert roots == [problem.problem_id for problem in PROBLEMS]
 
 
-def test_a_finished_run_is_not_searched_again(whole: Block, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_searched_again(whole: Found, tmp_path: Path) -> None:
     asked: list[int] = []
     play(tmp_path, proposed=asked)
     assert play(tmp_path, proposed=asked) == whole
@@ -106,7 +107,7 @@ except module.KilledError:
 """
 
 
-def test_a_process_ended_by_sigkill_leaves_whole_blocks_only(whole: Block, tmp_path: Path) -> None:
+def test_a_process_ended_by_sigkill_leaves_whole_blocks_only(whole: Found, tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", KILL, str(tmp_path), str(root), str(root / "tests")]
     assert subprocess.run(command, check=False, cwd=root, env=dict(os.environ)).returncode == -signal.SIGKILL
@@ -114,7 +115,7 @@ def test_a_process_ended_by_sigkill_leaves_whole_blocks_only(whole: Block, tmp_p
     assert play(tmp_path) == whole
 
 
-def test_a_half_saved_block_is_searched_again(whole: Block, tmp_path: Path) -> None:
+def test_a_half_saved_block_is_searched_again(whole: Found, tmp_path: Path) -> None:
     play(tmp_path)
     next(iter(tmp_path.glob("*.parquet"))).unlink()
     assert play(tmp_path) == whole
@@ -126,12 +127,12 @@ def test_blocks_of_other_weights_or_settings_are_not_reused(tmp_path: Path) -> N
     chosen = [CHOSEN, CHOSEN, CHOSEN, CHOSEN.model_copy(update={"c_puct": 2.0})]
     for provenance, settings in zip(made_by, chosen, strict=True):
         before = len(counts.proposed)
-        load, save = partial(load_block, tmp_path), partial(save_block, tmp_path)
-        list(selfplay(PROBLEMS, verbs, settings, provenance=provenance, load_block=load, save_block=save))
+        load, save = partial(load_tree, tmp_path), partial(save_tree, tmp_path)
+        list(selfplay(PROBLEMS, verbs, settings, provenance=provenance, load_tree=load, save_tree=save))
         assert len(counts.proposed) > before
 
 
-def test_the_same_rows_make_the_same_bytes_and_come_back_equal(whole: Block, tmp_path: Path) -> None:
+def test_the_same_rows_make_the_same_bytes_and_come_back_equal(whole: Found, tmp_path: Path) -> None:
     write_nodes(tmp_path / "a.parquet", whole.rows)
     write_nodes(tmp_path / "b.parquet", read_nodes(tmp_path / "a.parquet"))
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
@@ -139,7 +140,7 @@ def test_the_same_rows_make_the_same_bytes_and_come_back_equal(whole: Block, tmp
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.parquet", "b.parquet"]
 
 
-def test_datasets_reads_the_nodes(whole: Block, tmp_path: Path) -> None:
+def test_datasets_reads_the_nodes(whole: Found, tmp_path: Path) -> None:
     write_nodes(tmp_path / "nodes.parquet", whole.rows)
     loaded = datasets.load_dataset(
         "parquet", data_files=str(tmp_path / "nodes.parquet"), split="train", cache_dir=str(tmp_path / "cache")
@@ -160,7 +161,7 @@ def test_a_block_without_rows_keeps_the_schema(tmp_path: Path) -> None:
     assert pq.read_schema(tmp_path / "none.parquet").names == NODE_SCHEMA.names
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_other(whole: Block, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file_and_no_other(whole: Found, tmp_path: Path) -> None:
     path = tmp_path / "nodes.parquet"
     write_nodes(path, whole.rows[:1])
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -176,7 +177,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(whole: Block, tmp_path: Pa
     assert [file.name for file in tmp_path.iterdir()] == ["nodes.parquet"]
 
 
-def test_ids_say_where_a_node_hangs_and_every_parent_is_there(whole: Block) -> None:
+def test_ids_say_where_a_node_hangs_and_every_parent_is_there(whole: Found) -> None:
     ids = [row.node_id for row in whole.rows]
     assert len(set(ids)) == len(ids)
     for row in whole.rows:
@@ -184,7 +185,7 @@ def test_ids_say_where_a_node_hangs_and_every_parent_is_there(whole: Block) -> N
         assert row.depth == row.node_id.count("/")
 
 
-def test_untried_actions_are_rows_without_what_only_a_visit_tells(whole: Block) -> None:
+def test_untried_actions_are_rows_without_what_only_a_visit_tells(whole: Found) -> None:
     untried = [row for row in whole.rows if row.visits == 0]
     assert untried
     for row in untried:
@@ -192,7 +193,7 @@ def test_untried_actions_are_rows_without_what_only_a_visit_tells(whole: Block) 
         assert row.prior is not None
 
 
-def test_the_best_trajectory_of_a_tree_is_correct_and_the_cheapest(whole: Block, tmp_path: Path) -> None:
+def test_the_best_trajectory_of_a_tree_is_correct_and_the_cheapest(whole: Found, tmp_path: Path) -> None:
     successes: dict[str, list[float]] = {}
     for row in whole.rows:
         if row.success:
@@ -206,7 +207,7 @@ def test_the_best_trajectory_of_a_tree_is_correct_and_the_cheapest(whole: Block,
     assert read_records(tmp_path / "t.jsonl", Trajectory) == whole.trajectories
 
 
-def test_the_summary_counts_trees_calls_and_cost(whole: Block) -> None:
+def test_the_summary_counts_trees_calls_and_cost(whole: Found) -> None:
     summary = summarise(whole.rows, families=("puzzle", "two_hop"))
     assert summary["search/trees"] == len(PROBLEMS)
     assert summary["search/solve_rate"] == pytest.approx(len(whole.trajectories) / len(PROBLEMS))

@@ -95,3 +95,9 @@ def test_a_closed_tool_opens_again() -> None:
     tool.close()
     assert tool.call({"code": "2"}).content == "2"
     tool.close()
+
+
+def test_what_the_sandbox_denies_is_marked_as_refused_and_an_ordinary_failure_is_not(tool: PythonTool) -> None:
+    denied, failed = (tool.call({"code": code}) for code in ("open('/etc/passwd').read()", "1 / 0"))
+    assert (denied.is_error, denied.refused) == (True, True)
+    assert (failed.is_error, failed.refused) == (True, False)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -9,8 +10,12 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from doubles import cut_words
+from pydantic import ValidationError
 
-from components.tools.searxng import SearxngTool
+from components.tools.guard import guard_for
+from components.tools.guarded_http import GuardedClient
+from components.tools.searxng import SEARCH_BYTES, SearxngTool
+from components.tools.settings import ToolSettings
 
 RESULTS = [
     {"title": "Chad", "content": "Capital:\n  N'Djamena", "url": "http://a.example/1"},
@@ -55,9 +60,15 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
+def make(address: str, *, private: bool = True) -> SearxngTool:
+    guard = guard_for(address, ["127.0.0.1"] if private else [])
+    client = GuardedClient(guard, clock=time.monotonic, timeout=0.3, most_bytes=SEARCH_BYTES)
+    return SearxngTool(address, client, k=2, cut=cut_words, result_tokens=20)
+
+
 @pytest.fixture
 def tool(address: str) -> Iterator[SearxngTool]:
-    made = SearxngTool(address, k=2, cut=cut_words, result_tokens=20, timeout=0.3)
+    made = make(address)
     yield made
     made.close()
 
@@ -97,12 +108,16 @@ def test_a_failure_that_may_pass_is_not_remembered(tool: SearxngTool) -> None:
     assert not tool.call({"query": "fails"}).cacheable
 
 
-def test_a_server_that_is_not_there_is_a_result(address: str) -> None:
-    gone = SearxngTool("http://127.0.0.1:9", k=2, cut=cut_words, result_tokens=20)
-    assert "cannot be reached (ConnectError)" in gone.call({"query": "x"}).content
+def test_a_server_that_is_not_there_is_a_result() -> None:
+    assert "cannot be reached (ConnectError)" in make("http://127.0.0.1:9").call({"query": "x"}).content
+
+
+def test_an_engine_with_a_private_address_must_be_named_as_private(address: str) -> None:
+    refused = make(address, private=False).call({"query": "good"})
+    assert refused.content == "Error: the search engine may not be reached: its address is not public."
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host", "localhost:8080", ""])
 def test_only_http_addresses_are_taken(url: str) -> None:
-    with pytest.raises(ValueError, match="http:// or https://"):
-        SearxngTool(url, k=2, cut=cut_words, result_tokens=20)
+    with pytest.raises(ValidationError, match="http:// or https://"):
+        ToolSettings(searxng_url=url)

@@ -42,6 +42,7 @@ def test_equal_calls_run_once_and_each_is_charged_the_recorded_cost() -> None:
     again = box.call(search("a"))
     assert len(tool.seen) == 1
     assert first == [again, again]
+    assert again.cached
     assert again.cost == PRICES.charge("search")
     assert again.wall_seconds == 1.0
 

@@ -9,7 +9,14 @@ from doubles import make_problem
 from tiny_models import told
 
 from components.schema.group import Group
-from components.training.advantage import advantages, decision_target, decision_values, leave_one_out
+from components.training.advantage import (
+    advantages,
+    at_stake,
+    decision_target,
+    decision_values,
+    leave_one_out,
+    standardised,
+)
 
 PROBLEM = make_problem()
 
@@ -71,3 +78,30 @@ def test_the_decision_target_ignores_shifts_survives_extremes_and_keeps_every_de
     assert decision_target(values, 0.25) == pytest.approx(decision_target(shifted, 0.25))
     assert decision_target({"answer": 0.0, "search": 1e6}, 0.01)["search"] == pytest.approx(1.0)
     assert min(decision_target(values, 0.25).values()) > 0
+
+
+@pytest.mark.parametrize("price", [0.1, 0.001])
+def test_group_std_makes_any_price_weigh_as_much_as_a_success(price: float) -> None:
+    """Every branch fails and only the price of the call differs: what collapses to never calling (learning.md 0.2)."""
+    failed = group_of({"answer": [0.0], "search": [-price]})
+    solved = group_of({"answer": [0.0], "search": [1.0 - price]})
+    stakes = {name: [at_stake(decision_values(g, name)) for g in (failed, solved)] for name in ("none", "group_std")}  # type: ignore[arg-type]
+    assert stakes["none"] == pytest.approx([price, 1.0 - price])
+    assert stakes["group_std"][0] > 0.8 * stakes["group_std"][1]
+
+
+def test_standardised_rewards_have_mean_zero_and_the_same_spread_whatever_they_were() -> None:
+    assert sum(standardised([0.0, 0.5, 2.0])) == pytest.approx(0.0)
+    assert standardised([0.0, 10.0]) == pytest.approx(standardised([0.0, 1.0]), rel=1e-3)
+    assert standardised([0.7]) == (0.0,)
+    assert advantages(group_of({"search": [1.0, 0.0], "answer": [0.9]}), "group_std") == pytest.approx(
+        (0.707, -0.707, 0.0), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1, 0.5])
+def test_a_floor_gives_every_decision_its_share_and_leaves_the_order(floor: float) -> None:
+    target = decision_target({"answer": -5.0, "search": 5.0, "python": 0.0}, 0.1, floor=floor)
+    assert sum(target.values()) == pytest.approx(1.0)
+    assert min(target.values()) == pytest.approx(floor / 3, abs=1e-9)
+    assert target["search"] > target["python"]

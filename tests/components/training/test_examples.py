@@ -72,8 +72,8 @@ def test_what_is_not_taught_is_not_marked() -> None:
     calls = [("search", "capital Chad", "N'Djamena"), ("python", "1+2", "3")]
     trajectory = told(PROBLEM, calls, "It is N'Djamena.")
     whole = encoder().example(trajectory, PROBLEM, EVERYTHING)
-    later = encoder().example(trajectory, PROBLEM, Teach(first_decision=False, arguments=frozenset({"python"})))
-    answers = encoder().example(trajectory, PROBLEM, Teach(decisions=False, arguments=frozenset()))
+    later = encoder().example(trajectory, PROBLEM, Teach(first_decision=False, silent=frozenset({"search"})))
+    answers = encoder().example(trajectory, PROBLEM, Teach(decisions=False, arguments=False))
     assert (later.calls, later.stays) == (whole.calls[1:], whole.stays)
     assert chat().decode([later.ids[p] for p in later.arguments]).strip() == '"1+2"'
     assert (answers.calls, answers.stays, answers.arguments) == ((), (), ())

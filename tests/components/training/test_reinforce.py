@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,14 +18,12 @@ from components.schema.group import Group
 from components.schema.trajectory import ANSWER, Outcome, StopReason, Trajectory
 from components.training.advantage import decision_target, decision_values
 from components.training.examples import Example, Teach
+from components.training.guards import CallRateCollapse, ScorerChanged
+from components.training.inputs import Material, Replay, Vocabulary
 from components.training.losses import decision_log_probs
 from components.training.material import material
+from components.training.policy_gradient import NORMAL_ARGUMENTS
 from components.training.reinforce import (
-    NORMAL_ARGUMENTS,
-    CallRateCollapse,
-    Material,
-    Replay,
-    Vocabulary,
     backward,
     clone_hidden,
     group_metrics,
@@ -45,7 +44,7 @@ SETTINGS = ReinforceSettings(
     decision_start=0.0,
     references=4,
 )
-DIRECT = Teach(decisions=False, arguments=frozenset())
+DIRECT = Teach(decisions=False, arguments=False)
 
 
 def _context() -> tuple[int, ...]:
@@ -134,8 +133,17 @@ def test_the_decision_with_the_highest_value_gains_probability(best: str) -> Non
     assert metrics[-1]["loss/decision"] < metrics[0]["loss/decision"]
 
 
+def test_adapters_learn_the_decision_and_are_gone_in_the_end() -> None:
+    model = leaning_llama()
+    _reinforce(model, [_bandit({ANSWER: 0.0, "search": 1.0, "python": 0.0})], lora_rank=4)
+    assert _decide(model)["search"] > _before()["search"] + 0.1
+    assert model.state_dict().keys() == leaning_llama().state_dict().keys()
+
+
 def test_decisions_are_left_alone_until_the_queries_have_had_their_time() -> None:
-    metrics = _reinforce(leaning_llama(), [_bandit({ANSWER: 0.0, "search": 1.0})], steps=4, decision_start=0.5)
+    metrics = _reinforce(
+        leaning_llama(), [_bandit({ANSWER: 0.0, "search": 1.0})], steps=4, decision_start=0.5, call_rate_low=0.0
+    )
     assert ["loss/decision" in one for one in metrics] == [False, False, True, True]
 
 
@@ -176,10 +184,12 @@ def test_the_argument_loss_is_advantage_times_log_probability_over_a_constant() 
     assert metrics["loss/argument"] == pytest.approx(slow / 2 / NORMAL_ARGUMENTS, abs=1e-3)
 
 
-def test_the_decision_loss_is_the_cross_entropy_to_the_softmax_of_values_times_what_is_at_stake() -> None:
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_the_decision_loss_is_the_cross_entropy_to_the_softmax_of_values_times_what_is_at_stake(floor: float) -> None:
     model, group = leaning_llama(), _bandit({ANSWER: 0.1, "search": 0.6, "python": 0.2})
-    metrics = backward(model, _material([group], SETTINGS), (), SETTINGS, _vocabulary())
-    target = decision_target(decision_values(group), SETTINGS.decision_temperature)
+    settings = SETTINGS.model_copy(update={"decision_floor": floor})
+    metrics = backward(model, _material([group], settings), (), settings, _vocabulary())
+    target = decision_target(decision_values(group), SETTINGS.decision_temperature, floor=floor)
     slow = -(0.6 - 0.1) * sum(p * float(torch.tensor(_before()[name]).log()) for name, p in target.items())
     assert metrics["loss/decision"] == pytest.approx(slow, abs=1e-3)
 
@@ -260,7 +270,7 @@ def test_a_policy_that_stops_calling_ends_the_run_with_advice() -> None:
     calling = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.1, "search": 0.9})
     silent = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})
     steps = iter([[calling], [silent], [silent]])
-    settings = SETTINGS.model_copy(update={"steps": 3})
+    settings = SETTINGS.model_copy(update={"steps": 3, "decision_start": 1.0})
     with pytest.raises(CallRateCollapse, match=r"step 2: only 0% .*Lower reward\.price"):
         reinforce(
             leaning_llama(),
@@ -274,8 +284,38 @@ def test_a_policy_that_stops_calling_ends_the_run_with_advice() -> None:
 
 def test_a_policy_that_never_called_is_no_collapse() -> None:
     silent = _bandit({ANSWER: 1.0, "search": 0.0}, probs={ANSWER: 0.9, "search": 0.1})
-    told_metrics = _reinforce(leaning_llama(), [silent], steps=1)
+    told_metrics = _reinforce(leaning_llama(), [silent], steps=1, decision_start=1.0)
     assert [metrics["rollout/call_rate"] for metrics in told_metrics] == [0.0]
+
+
+def test_while_decisions_are_learnt_their_metrics_are_of_the_present_weights() -> None:
+    stale = _bandit({ANSWER: 1.0, "search": 0.0, "python": 0.0}, probs={ANSWER: 0.0, "search": 1.0, "python": 0.0})
+    told_metrics = _reinforce(leaning_llama(), [stale], call_rate_low=0.0)
+    before = _before()
+    assert told_metrics[0]["rollout/decision_entropy"] == pytest.approx(
+        -sum(p * math.log(p) for p in before.values()), abs=1e-4
+    )
+    assert told_metrics[-1]["rollout/call_rate"] == told_metrics[-1]["rollout/call_rate_fact"] == 0.0
+
+
+def test_a_checkpoint_is_not_resumed_with_another_scorer(tmp_path: Path) -> None:
+    def run(scorer: str, steps: int) -> None:
+        settings = SETTINGS.model_copy(update={"steps": steps, "checkpoint_every": 1})
+        reinforce(
+            leaning_llama(),
+            lambda step: _material([_bandit({ANSWER: 0.0, "search": 0.5})], settings),
+            {},
+            settings,
+            _vocabulary(),
+            refresh=lambda layers: None,
+            checkpoint=tmp_path / "checkpoint",
+            scorer=scorer,
+        )
+
+    run("aaaa", 1)
+    run("aaaa", 2)
+    with pytest.raises(ScorerChanged, match="rewards of scorer aaaa, the present one is bbbb"):
+        run("bbbb", 3)
 
 
 def test_a_killed_run_resumes_to_exactly_the_same_weights(tmp_path: Path) -> None:
@@ -305,15 +345,16 @@ def test_metrics_leave_out_what_was_not_scored() -> None:
     bare = group_metrics([_bandit({ANSWER: 0.2, "search": 0.8})])
     assert bare["reward/total"] == pytest.approx(0.5)
     assert bare["rollout/call_rate"] == bare["rollout/best_is_call"] == 1.0
-    assert not [name for name in bare if name in ("reward/likelihood", "reward/correct", "reward/cost")]
-    parts = {"cost": 2.0, "malformed": 0.0}
+    assert not [name for name in bare if name.startswith("reward/") and name != "reward/total"]
+    parts = {"correct": None, "money": 2.0, "malformed": 0.0}
     group = _bandit({ANSWER: 0.2, "search": 0.8})
     judged = replace(
         group.trajectories[1], outcome=Outcome(StopReason.ANSWERED, "Yes.", None, NO_COST, reward_parts=parts)
     )
     metrics = group_metrics([replace(group, trajectories=(group.trajectories[0], judged))])
-    assert metrics["reward/cost"] == 2.0
+    assert metrics["reward/money"] == 2.0
     assert "reward/correct" not in metrics
+    assert (metrics["rollout/unscored_correct"], metrics["rollout/unscored_money"]) == (2.0, 1.0)
 
 
 def test_only_siblings_with_an_advantage_are_learnt_from() -> None:
@@ -323,6 +364,9 @@ def test_only_siblings_with_an_advantage_are_learnt_from() -> None:
     assert _material([lone], SETTINGS).arguments == ()
     weights = [one.weight for one in _material([_searches({"a b": 1.0, "c d": 0.5, "e f": 0.0})], SETTINGS).arguments]
     assert weights == pytest.approx([0.75, -0.75])
+    grpo = ReinforceSettings(normaliser="group_std", allow_group_std=True)
+    divided = _material([_searches({"a b": 0.02, "c d": 0.01, "e f": 0.0})], grpo).arguments
+    assert [one.weight for one in divided] == pytest.approx([1.0, -1.0], abs=0.02)
 
 
 def _taught(branches: list[tuple[str, Trajectory, float, float | None]]) -> list[str]:

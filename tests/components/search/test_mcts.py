@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from toy_search import make_problem, make_verbs, random_world, turns_of
 
 from components.schema.trajectory import State
-from components.search.puct import open_edges, search
+from components.search.mcts import search
+from components.search.puct import open_edges
 from components.search.rows import Provenance, as_mapping, tree_rows
 from components.search.settings import SelfplaySettings
 from components.search.tree import Node, Tree, walk
 from components.search.verbs import Verbs
 
-GOLDEN = Path(__file__).parent / "golden_tree.json"
+GOLDEN = Path(__file__).parent
 SEEDS = st.integers(0, 10_000)
 SIMULATIONS = st.integers(1, 40)
 
@@ -209,7 +210,8 @@ def test_a_policy_with_nothing_to_propose_leaves_a_root_alone() -> None:
 
 
 def rows_of(tree: Tree, verbs: Verbs) -> list[dict[str, object]]:
-    made = tree_rows(tree, greedy_success=False, provenance=Provenance("model", "data"), units=verbs.units)
+    made_by = Provenance("model", "data")
+    made = tree_rows(tree, greedy_success=False, provenance=made_by, units=verbs.units, settings=SelfplaySettings())
     return [as_mapping(row) for row in made]
 
 
@@ -224,16 +226,18 @@ def scripted(state: State) -> Sequence[tuple[str, float]]:
     return script[turns_of(state)]
 
 
-def test_a_small_tree_is_the_golden_one() -> None:
+@pytest.mark.parametrize("selection", ["puct", "gumbel"])
+def test_a_small_tree_is_the_golden_one(selection: str) -> None:
     """The file changes only with the algorithm or the row: write `rounded` to it again, and say why in the commit."""
     verbs, _ = make_verbs(scripted, chance=lambda state: 0.5 if len(turns_of(state)) == 2 else 0.1)
     tree = search(
         [make_problem("golden", prompt="The area of the country whose capital is X?")],
         verbs,
-        SelfplaySettings(simulations=6),
+        SelfplaySettings(simulations=6, selection=selection),
     )[0]
     rounded = [
         {name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()}
         for row in rows_of(tree, verbs)
     ]
-    assert json.loads(json.dumps(rounded)) == json.loads(GOLDEN.read_text(encoding="utf-8"))
+    golden = json.loads((GOLDEN / f"golden_{selection}.json").read_text(encoding="utf-8"))
+    assert json.loads(json.dumps(rounded)) == golden

@@ -1,0 +1,120 @@
+"""`boundary`: does RL learn what the model itself knows, though every annotation looks up? At lambda 0.3, on facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.evaluation.bootstrap import Floats
+from components.evaluation.oracle import branches_of, oracle_rows
+from components.evaluation.rows import EvalRow
+from components.experiments.figures import (
+    Seeds,
+    area_under_curve,
+    difference,
+    level,
+    pooled,
+    present,
+    statistic,
+)
+from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.schema.trajectory import ANSWER
+
+LAMBDA = 0.3
+FAMILY = "fact"
+
+
+def analyse(found: Found) -> Sequence[Measured]:
+    """AUC of P(answer) against "the direct answer is correct", the gap closed, and every slice against the clone."""
+    seeds = found["priced"]
+    slices = sorted({name for played in seeds.values() for row in played.rows["clone"] for name in row.slices})
+    return present(
+        [
+            _area(seeds, bar=">= 0.80"),
+            _gap_closed(seeds, bar=">= 0.40"),
+            *(_calls(seeds, policy) for policy in ("clone", "reinforced")),
+            *(_slice(seeds, name) for name in slices),
+        ]
+    )
+
+
+def _area(seeds: Seeds, *, bar: str) -> Measured | None:
+    scores, positive, groups = [], [], []
+    for played in seeds.values():
+        direct = {row.problem_id: row for row in played.rows["never-call"]}
+        for trajectory in played.trajectories:
+            row = direct.get(trajectory.problem_id)
+            free = trajectory.policy_id == "reinforced" and not trajectory.forced
+            probs = trajectory.transitions[0].action.decision_probs if free and trajectory.transitions else None
+            if probs is None or row is None or row.success is None or FAMILY not in row.slices:
+                continue
+            scores.append(probs[ANSWER])
+            positive.append(float(row.success))
+            groups.append(row.group)
+    scores_P, positive_P = np.array(scores), np.array(positive)
+    return statistic(
+        "AUC of P(answer) against 'the direct answer is correct', fact",
+        groups,
+        lambda weights: area_under_curve(scores_P, positive_P, weights),
+        unit="",
+        bar=bar,
+        seeds=len(seeds),
+    )
+
+
+def _gap_closed(seeds: Seeds, *, bar: str) -> Measured | None:
+    """(reinforced - always-search) / (oracle - always-search) in utility, fact."""
+    ours = pooled(seeds, "reinforced", only=FAMILY)
+    always = {row.problem_id: row for row in pooled(seeds, "always-search", only=FAMILY)}
+    branches = branches_of({ANSWER: pooled(seeds, "never-call"), "search": list(always.values())})
+    best = {row.problem_id: row for row in oracle_rows(branches, list(always), LAMBDA)}
+    judged = [row for row in ours if row.problem_id in always and row.problem_id in best]
+    utility = {
+        name: np.array([_utility(table[row.problem_id]) for row in judged])
+        for name, table in {"always": always, "best": best}.items()
+    }
+    mine = np.array([_utility(row) for row in judged])
+
+    def closed(weights: Floats) -> float:
+        room = float((weights * (utility["best"] - utility["always"])).sum())
+        return float((weights * (mine - utility["always"])).sum()) / room if room > 0 else float("nan")
+
+    return statistic(
+        "share of the utility gap between always-search and the oracle that is closed, fact",
+        [row.group for row in judged],
+        closed,
+        unit="",
+        bar=bar,
+        seeds=len(seeds),
+    )
+
+
+def _utility(row: EvalRow) -> float:
+    return float(bool(row.success)) - LAMBDA * row.cost
+
+
+def _calls(seeds: Seeds, policy: str) -> Measured | None:
+    name = f"calls a problem, fact, {policy}"
+    return level(name, seeds, policy, metric="eval/calls", only=FAMILY, cost_weight=LAMBDA, unit="calls")
+
+
+def _slice(seeds: Seeds, name: str) -> Measured | None:
+    return difference(
+        f"reinforced - clone, accuracy, slice {name}",
+        (seeds, "reinforced"),
+        (seeds, "clone"),
+        only=name,
+        cost_weight=LAMBDA,
+        unit="points",
+        scale=100.0,
+        bar=">= -3",
+    )
+
+
+BOUNDARY = Experiment(
+    name="boundary",
+    claim="RL learns what the model itself knows: it stops looking up facts that it answers alone and keeps the rest",
+    variants=(Variant("priced", f"the recipe at lambda {LAMBDA}", params={"reward.price": LAMBDA}),),
+    analyse=analyse,
+)

@@ -1,0 +1,89 @@
+"""`decoys`: misleading pages. How many wrong answers do they cause, before and after reinforcement?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from components.evaluation.bootstrap import Floats
+from components.experiments.figures import Seeds, level, present, statistic
+from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.schema.trajectory import Trajectory
+
+DECOY = "decoy"
+MARK = "decoy-"
+"""How ids of decoy passages begin."""
+WEIGHT = 0.1
+
+
+def analyse(found: Found) -> Sequence[Measured]:
+    """Wrong answers after a decoy was read, a problem of the slice: clone, reinforced, and the one over the other."""
+    seeds = found["recipe"]
+    misled = {policy: _misled(seeds, policy) for policy in ("clone", "reinforced")}
+    groups = {row.problem_id: row.group for played in seeds.values() for row in played.rows["clone"]}
+    keys = sorted(misled["clone"].keys() & misled["reinforced"].keys())
+    clone, ours = (np.array([misled[policy][key] for key in keys]) for policy in ("clone", "reinforced"))
+
+    def ratio(weights: Floats) -> float:
+        before = float((weights * clone).sum())
+        return float((weights * ours).sum()) / before if before > 0 else float("nan")
+
+    def share(of: Floats) -> Measured | None:
+        name = "clone" if of is clone else "reinforced"
+        return statistic(
+            f"wrong answers after reading a decoy, {name}",
+            [groups[key[0]] for key in keys],
+            lambda weights: float((weights * of).sum() / weights.sum()),
+            unit="of decoy problems",
+            bar=None,
+            seeds=len(seeds),
+        )
+
+    return present(
+        [
+            share(clone),
+            share(ours),
+            statistic(
+                "wrong answers caused by decoys, reinforced over clone",
+                [groups[key[0]] for key in keys],
+                ratio,
+                unit="x",
+                bar="<= 0.5",
+                seeds=len(seeds),
+            ),
+            *(
+                level(f"accuracy, decoy, {p}", seeds, p, only=DECOY, cost_weight=WEIGHT, unit="%", scale=100.0)
+                for p in ("clone", "reinforced", "always-search", "never-call")
+            ),
+        ]
+    )
+
+
+def _misled(seeds: Seeds, policy: str) -> Mapping[tuple[str, int], float]:
+    """1 for problems of the decoy slice that were answered wrongly after a decoy was among the results, else 0."""
+    found = {}
+    for seed, played in seeds.items():
+        judged = {row.problem_id: row for row in played.rows[policy] if DECOY in row.slices}
+        for trajectory in played.trajectories:
+            row = judged.get(trajectory.problem_id)
+            if row is not None and trajectory.policy_id == policy and not trajectory.forced:
+                found[row.problem_id, seed] = float(row.success is False and _read_decoy(trajectory))
+    return found
+
+
+def _read_decoy(trajectory: Trajectory) -> bool:
+    return any(
+        source.startswith(MARK)
+        for transition in trajectory.transitions
+        for result in transition.results
+        for source in result.source_ids
+    )
+
+
+DECOYS = Experiment(
+    name="decoys",
+    claim="Reinforcement at least halves the wrong answers that misleading pages cause",
+    variants=(Variant("recipe", "the recipe as it is"),),
+    analyse=analyse,
+)

@@ -1,0 +1,68 @@
+"""What an experiment is: a claim, variants of the parameters, and a function from what they left to measured rows.
+
+Takes nothing; gives records. A variant is the one DAG under other parameters, for several seeds. Runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from components.evaluation.rows import EvalRow
+from components.schema.trajectory import Trajectory
+
+Model = Literal["clone", "reinforced", "final"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The pipeline under parameters of its own."""
+
+    name: str
+    meaning: str
+    last: Model = "reinforced"
+    """The last model that is made and played; its forced branches measure need."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """`section.key` of params.yaml to the value it has here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What one variant left for one seed."""
+
+    rows: Mapping[str, tuple[EvalRow, ...]]
+    """By policy of the report."""
+    trajectories: tuple[Trajectory, ...]
+    steps: tuple[Mapping[str, float], ...]
+    """Metrics of every reinforcement step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row of a result (DESIGN 8)."""
+
+    measure: str
+    value: float
+    low: float
+    """`low` and `high`: 95 % interval over problems of all seeds, or the least and most of the seeds."""
+    high: float
+    unit: str
+    bar: str | None
+    n: int
+    """Problems behind the figure, each counted once a seed."""
+    seeds: int
+
+
+Found = Mapping[str, Mapping[int, Played]]
+"""Variant, then seed, to what it left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A claim and how it is tested."""
+
+    name: str
+    claim: str
+    variants: tuple[Variant, ...]
+    analyse: Callable[[Found], Sequence[Measured]]

@@ -1,0 +1,219 @@
+"""Monte-Carlo tree search, B trees in lockstep, tools run when a node is made.
+
+Takes problems and the verbs (policy, value, judge, environment) as functions; gives one `Tree` a problem. One round
+takes one leaf from each tree: the tools of all leaves run together and the model is asked once for all of them, so that
+the same seed gives the same trees, however many grow side by side. Several leaves of one tree in a round are an option;
+virtual loss keeps them apart and is gone when the round is over. Left out of the textbook method: discounting, and
+re-visiting terminal nodes: a trajectory that ended has told all it can, so selection goes only where something is
+untried. Visits therefore count effort, not preference: to compare actions, use q. Does not write files or choose what
+to train on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.environment.step import start, stop_reason
+from components.schema.identity import child_seed, stable_hash
+from components.schema.problem import Problem
+from components.schema.proposal import ProposalRequest
+from components.schema.trajectory import StopReason
+from components.search import gumbel, puct
+from components.search.settings import SelfplaySettings
+from components.search.tree import Edge, Node, Tree, add_sample, draws_of, make_edges
+from components.search.verbs import Verbs
+
+Path = Sequence[tuple[Node, Edge]]
+"""From the root: each node with the edge taken from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """One select-expand-evaluate-backup pass under way."""
+
+    number: int
+    """Counted from 1 in each tree."""
+    path: Path
+
+
+def search(problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings) -> tuple[Tree, ...]:
+    """One tree a problem, grown together by at most `settings.simulations` simulations each."""
+    trees = tuple(plant(problem, settings) for problem in problems)
+    if len({tree.tree_id for tree in trees}) != len(trees):
+        raise ValueError("a problem occurs twice: lockstep takes its leaves from different trees")
+    roots = [tree.root for tree in trees]
+    evaluate(roots, verbs, settings)
+    grow(roots, verbs, settings)
+    return trees
+
+
+def grow(roots: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> None:
+    """All simulations of the trees below evaluated roots, in lockstep."""
+    while simulations := [one for root in roots for one in select(root, settings)]:
+        leaves = expand(simulations, verbs)
+        evaluate(leaves, verbs, settings, wider=to_widen(simulations, leaves, settings))
+        for simulation, leaf in zip(simulations, leaves, strict=True):
+            backup(simulation.path, leaf.value)
+
+
+def plant(problem: Problem, settings: SelfplaySettings) -> Tree:
+    """A tree of one unevaluated root."""
+    root = Node(path=(), state=start(problem), transition=None, simulation=0)
+    return Tree(tree_id=stable_hash(["tree", problem.problem_id, settings.seed]), root=root)
+
+
+# Select ---------------------------------------------------------------------------------------------------------------
+
+
+def select(root: Node, settings: SelfplaySettings) -> list[Simulation]:
+    """The simulations of a round: paths from the root to untried edges, each marked as under way.
+
+    `settings.leaves` of them, fewer where the tree or its simulations come to an end.
+    """
+    simulations: list[Simulation] = []
+    for number in range(root.visits, min(root.visits + settings.leaves, settings.simulations + 1)):
+        if not root.expandable or root.blocked:
+            break
+        simulations.append(Simulation(number, descend(root, number, settings)))
+        for node, edge in reversed(simulations[-1].path):
+            edge.virtual_loss += 1
+            node.blocked = not any(sibling.available for sibling in node.edges)
+    return simulations
+
+
+def descend(root: Node, number: int, settings: SelfplaySettings) -> Path:
+    """From the root to the first untried edge, at each node along the edge that the settings' rule prefers."""
+    path: list[tuple[Node, Edge]] = []
+    node: Node | None = root
+    while node is not None:
+        if settings.selection == "puct":
+            edge = puct.best_edge(node, settings.c_puct)
+        else:
+            edge = gumbel.inner_edge(node, settings) if path else gumbel.root_edge(node, number, settings)
+        path.append((node, edge))
+        node = edge.child
+    return path
+
+
+# Expand ---------------------------------------------------------------------------------------------------------------
+
+
+def expand(simulations: Sequence[Simulation], verbs: Verbs) -> list[Node]:
+    """The new node at the end of each path, attached to its tree; the tools of all trees run together."""
+    ends = [simulation.path[-1] for simulation in simulations]
+    leaves = follow(ends, verbs)
+    for (_, edge), leaf, simulation in zip(ends, leaves, simulations, strict=True):
+        edge.child, leaf.simulation = leaf, simulation.number
+    return leaves
+
+
+def follow(ends: Path, verbs: Verbs) -> list[Node]:
+    """The node after each (node, edge), neither attached nor evaluated."""
+    if not ends:
+        return []
+    stepped = verbs.step_many(
+        [node.state for node, _ in ends],
+        [edge.action for _, edge in ends],
+        prompt_tokens=[edge.context_tokens or 0 for _, edge in ends],
+    )
+    return [
+        Node(path=(*node.path, node.edges.index(edge)), state=state, transition=transition, simulation=0)
+        for (node, edge), (state, transition) in zip(ends, stepped, strict=True)
+    ]
+
+
+def to_widen(
+    simulations: Sequence[Simulation], leaves: Sequence[Node], settings: SelfplaySettings
+) -> list[tuple[Node, str]]:
+    """Nodes on the paths, each with a decision that is due for one more sample.
+
+    A decision that was tried is due when floor(sqrt(N)) of its node has passed its samples; that of a leaf which is
+    over also when nothing else is left to try.
+    """
+    due: dict[tuple[int, str], tuple[Node, str]] = {}
+    for simulation, leaf in zip(simulations, leaves, strict=True):
+        for node, edge in simulation.path:
+            wide = math.isqrt(node.tried)
+            decisions = {e.action.decision for e in node.edges if e.tried and draws_of(node, e.action.decision) < wide}
+            if edge.child is leaf and _is_over(leaf, settings) and not any(e.available for e in _others(node, edge)):
+                decisions.add(edge.action.decision)
+            for decision in sorted(decisions):
+                if draws_of(node, decision) < settings.most_arguments:
+                    due[id(node), decision] = node, decision
+    return list(due.values())
+
+
+def _others(node: Node, edge: Edge) -> list[Edge]:
+    return [other for other in node.edges if other is not edge]
+
+
+def _is_over(node: Node, settings: SelfplaySettings) -> bool:
+    return node.state.done or len(node.path) >= settings.max_depth
+
+
+# Evaluate -------------------------------------------------------------------------------------------------------------
+
+
+def evaluate(
+    nodes: Sequence[Node], verbs: Verbs, settings: SelfplaySettings, *, wider: Sequence[tuple[Node, str]] = ()
+) -> None:
+    """Give each new node its value (the judge's word where it ended, else the estimate) and, if it goes on, edges.
+
+    Nodes whose chance is too small are pruned: they get no edges. Those in `wider` get one more sample of a decision.
+    """
+    going = [node for node in nodes if not _is_over(node, settings)]
+    for node in nodes:
+        if node.state.done:
+            node.terminal, node.success = True, is_success(node, verbs)
+            node.solved = node.success
+        node.value = net_return(float(node.solved), node, verbs, settings)
+    for node, worth in zip(going, verbs.value([node.state for node in going]) if going else (), strict=True):
+        node.worth, node.pruned = worth, bool(node.path) and worth.chance < settings.prune_below
+        node.value = net_return(worth.chance, node, verbs, settings, to_go=worth.cost_to_go)
+    ask([node for node in going if not node.pruned], wider, verbs, settings)
+
+
+def ask(nodes: Sequence[Node], wider: Sequence[tuple[Node, str]], verbs: Verbs, settings: SelfplaySettings) -> None:
+    """Ask the model once: for the edges of all nodes, and for the further samples."""
+    requests = [ProposalRequest(node.state, _seed(node, settings)) for node in nodes]
+    requests += [ProposalRequest(n.state, _seed(n, settings), decision, draws_of(n, decision)) for n, decision in wider]
+    answers = verbs.propose(requests) if requests else ()
+    asked = [*nodes, *(node for node, _ in wider)]
+    for node, request, proposals in zip(asked, requests, answers, strict=True):
+        node.written_tokens += sum(len(proposal.action.message.token_ids or ()) for proposal in proposals)
+        if request.decision is None:
+            node.edges = make_edges(proposals)
+        else:
+            for proposal in proposals:
+                add_sample(node, proposal)
+        node.refresh()
+
+
+def _seed(node: Node, settings: SelfplaySettings) -> int:
+    return child_seed(settings.seed, node.state.problem.problem_id, *node.path)
+
+
+def is_success(node: Node, verbs: Verbs) -> bool:
+    """Whether a finished node ends in a correct answer; broken turns and spent budgets are failures."""
+    if node.transition is None or stop_reason(node.state.problem, (node.transition,)) is not StopReason.ANSWERED:
+        return False
+    return verbs.judge(node.state.problem, node.transition.action.message.content.strip())
+
+
+def net_return(chance: float, node: Node, verbs: Verbs, settings: SelfplaySettings, *, to_go: float = 0.0) -> float:
+    """V = p-hat - lambda (spent + C-hat), in [-lambda * C_max, 1]: success minus the price of everything on the way."""
+    return chance - settings.price_lambda * (verbs.units(node.state.spent) + to_go)
+
+
+# Back up --------------------------------------------------------------------------------------------------------------
+
+
+def backup(path: Path, value: float) -> None:
+    """From leaf to root: add a visit and the return to each edge, and refresh what its node says of itself."""
+    for node, edge in reversed(path):
+        edge.virtual_loss -= 1
+        edge.visits += 1
+        edge.value_sum += value
+        node.refresh()

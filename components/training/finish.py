@@ -1,0 +1,109 @@
+"""Heads for a model that is not trained any more. Takes the model and judged plays; gives value heads and a Q head.
+
+Heads read the model's features, so they are fitted to the weights that will be served. The model is not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from components.policy.heads import QHead
+from components.policy.model_type import CausalLM
+from components.policy.prefix_tree import passes
+from components.schema.cost import Cost
+from components.schema.problem import Problem
+from components.schema.trajectory import ANSWER, Trajectory
+from components.training.critic import Critic, read_features
+from components.training.inputs import Vocabulary
+from components.training.losses import decision_log_probs
+from components.training.material import Encoder
+from components.training.settings import CriticSettings
+from components.training.values import Fitted, Play, fit_values
+
+
+def finish_values(
+    model: CausalLM,
+    trajectories: Sequence[Trajectory],
+    problems: Mapping[str, Problem],
+    encoder: Encoder,
+    vocabulary: Vocabulary,
+    settings: CriticSettings,
+    *,
+    units: Callable[[Cost], float],
+    tokens_per_pass: int,
+    seed: int,
+) -> Fitted:
+    """Value heads fitted to the judged trajectories; those without a verdict are left out.
+
+    Raises:
+        ValueError: no trajectory is left to learn from.
+    """
+    judged = [t for t in trajectories if t.outcome.success is not None and t.problem_id in problems]
+    turns = [encoder.turns(t, problems[t.problem_id]) for t in judged]
+    roots = [next(state for state, _ in one) for one in turns]
+    weights = _root_weights(model, judged, roots, vocabulary, tokens_per_pass=tokens_per_pass)
+    plays = [
+        Play(
+            problem_id=trajectory.problem_id,
+            states=tuple(state for state, _ in one),
+            success=bool(trajectory.outcome.success),
+            costs=tuple(units(transition.cost) for transition in trajectory.transitions),
+            weight=weight,
+        )
+        for trajectory, one, weight in zip(judged, turns, weights, strict=True)
+    ]
+    states = [state for play in plays for state in play.states]
+    features = read_features(model, states, tokens_per_pass=tokens_per_pass)
+    return fit_values(features, plays, settings, seed=seed)
+
+
+@torch.no_grad()
+def _root_weights(
+    model: CausalLM,
+    trajectories: Sequence[Trajectory],
+    roots: Sequence[tuple[int, ...]],
+    vocabulary: Vocabulary,
+    *,
+    tokens_per_pass: int,
+) -> list[float]:
+    """P under the model of the decision that each trajectory was made to begin with; 1 where it chose itself."""
+    order = (ANSWER, *vocabulary.names)
+    weights = [1.0] * len(roots)
+    for members in passes(roots, limit=tokens_per_pass):
+        logprobs = decision_log_probs(
+            model, [roots[i] for i in members], vocabulary.opening, list(vocabulary.names.values())
+        )
+        for i, row in zip(members, logprobs.exp().tolist(), strict=True):
+            if trajectories[i].forced:
+                weights[i] = row[order.index(trajectories[i].forced[0])]
+    return weights
+
+
+def refit_q(
+    model: CausalLM,
+    head: QHead,
+    trajectories: Sequence[Trajectory],
+    problems: Mapping[str, Problem],
+    encoder: Encoder,
+    settings: CriticSettings,
+    *,
+    tokens_per_pass: int,
+) -> QHead:
+    """A Q head learnt on features of other weights, fitted to those of `model` on the same scored trajectories.
+
+    Trajectories that were not scored, or whose problem is not known, are left out; with none left the head stays.
+    """
+    scored = [t for t in trajectories if t.transitions[-1].reward is not None and t.problem_id in problems]
+    episodes = [
+        encoder.episode(t, problems[t.problem_id], sum(step.reward or 0.0 for step in t.transitions)) for t in scored
+    ]
+    if not episodes:
+        return head
+    critic = Critic(int(model.config.hidden_size), settings, twins=False, seed=0)
+    critic.begin(head)
+    actions = [action for episode in episodes for action in episode.actions()]
+    features = read_features(model, actions, tokens_per_pass=tokens_per_pass)
+    critic.fit(features, [episode.rewards for episode in episodes], updates=settings.fit_updates)
+    return critic.head()

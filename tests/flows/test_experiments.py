@@ -1,0 +1,130 @@
+"""Experiments: every variant runs the DAG under its own parameters, once, and goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.experiments.plan import Variant
+from flows.experiments import run_experiment
+from flows.shared import variant_runs
+from flows.shared.faults import UserFault
+from flows.shared.paths import Paths
+
+pytestmark = pytest.mark.usefixtures("prepared")
+DAG = """\
+stages:
+  clone:
+    cmd: python stages/clone.py
+    deps: [stages/clone.py, data/annotations]
+    params: [seed]
+    outs: [data/models/clone]
+  reinforce:
+    cmd: python stages/reinforce.py
+    deps: [stages/reinforce.py, data/models/clone]
+    params: [reward.price, seed]
+    outs: [data/models/reinforced, data/reports/reinforce_steps.jsonl]
+  distil:
+    cmd: python -c "raise SystemExit('a variant that stops before it must not run it')"
+    deps: [data/models/reinforced]
+    outs: [data/models/final]
+"""
+CLONE = """\
+from pathlib import Path
+Path("data/models").mkdir(parents=True, exist_ok=True)
+Path("data/models/clone").write_text("clone")
+log = Path(__file__).resolve().parents[4] / "made.txt"
+log.write_text((log.read_text() if log.is_file() else "") + "clone\\n")
+"""
+REINFORCE = """\
+from pathlib import Path
+import yaml
+if Path(__file__).resolve().parents[4].joinpath("fail").is_file():
+    raise SystemExit("reinforce: no luck")
+price = yaml.safe_load(Path("params.yaml").read_text())["reward"]["price"]
+Path("data/models/reinforced").write_text(str(price))
+Path("data/reports").mkdir(parents=True, exist_ok=True)
+Path("data/reports/reinforce_steps.jsonl").write_text('{"step": 1, "price": %s}\\n' % price)
+"""
+EVALUATE = """\
+from pathlib import Path
+import yaml
+params = yaml.safe_load(Path("params.yaml").read_text())
+report = Path("data/reports/evaluation")
+report.mkdir(parents=True, exist_ok=True)
+(report / "rows.jsonl").write_text(Path("data/models/reinforced").read_text() + params["evaluate"]["judged_model"])
+(report / "trajectories.jsonl").write_text("")
+"""
+
+
+@pytest.fixture
+def prepared(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy project with stages of the names that variants ask for; its own evaluation stands in for the real one."""
+    files = {"dvc.yaml": DAG, "stages/clone.py": CLONE, "stages/reinforce.py": REINFORCE, "evaluate.py": EVALUATE}
+    files["params.yaml"] = "profile: demo\nseed: 0\nreward: {price: 0.1}\n"
+    for name, text in files.items():
+        (project.root / name).write_text(text)
+    (project.root / "components" / "policy").mkdir(parents=True)
+    (project.root / ".gitignore").write_text(".work/\n.qanat/\nmade.txt\nfail\n")
+    real = variant_runs.commands
+
+    def commands(copy: Path, variant: Variant) -> list[list[str]]:
+        return [*real(copy, variant)[:-1], [sys.executable, "evaluate.py"]]
+
+    monkeypatch.setattr(variant_runs, "commands", commands)
+
+
+def _run(paths: Paths, price: float, *, seed: int = 0) -> Path:
+    variant = Variant("v", "a price", params={"reward.price": price})
+    return variant_runs.run(paths, variant, seed=seed, profile="smoke", say=lambda text: None)
+
+
+def test_a_variant_has_its_own_parameters_and_what_variants_share_is_made_once(project: Paths) -> None:
+    one, other = _run(project, 0.1), _run(project, 0.7)
+    assert (one / "rows.jsonl").read_text() == "0.1reinforced"
+    assert (other / "rows.jsonl").read_text() == "0.7reinforced"
+    assert json.loads((other / "reinforce_steps.jsonl").read_text())["price"] == 0.7
+    assert (project.root / ".work" / "made.txt").read_text().splitlines() == ["clone"], "DVC's cache is shared"
+    assert yaml.safe_load(project.params.read_text())["reward"]["price"] == 0.1, "the project itself is untouched"
+    assert _run(project, 0.7) == other
+    assert _run(project, 0.7, seed=1) != other
+
+
+def test_a_variant_that_failed_goes_on_where_it_stood(project: Paths) -> None:
+    (project.root / ".work").mkdir(exist_ok=True)
+    stop = project.root / ".work" / "fail"
+    stop.touch()
+    with pytest.raises(variant_runs.VariantFailed, match="no luck"):
+        _run(project, 0.1)
+    stop.unlink()
+    assert (_run(project, 0.1) / "rows.jsonl").is_file()
+    assert (project.root / ".work" / "made.txt").read_text().splitlines() == ["clone"]
+
+
+def test_changed_annotations_make_another_variant(project: Paths) -> None:
+    before = _run(project, 0.1)
+    (project.annotations / "b.jsonl").write_text("{}\n")
+    assert _run(project, 0.1) != before
+
+
+def test_an_unknown_experiment_is_refused_with_the_known_ones(project: Paths) -> None:
+    with pytest.raises(UserFault, match=r"boundry.*boundary"):
+        list(run_experiment(project, "boundry", seeds=[0], profile="demo", say=lambda text: None))
+    with pytest.raises(UserFault, match="--profile"):
+        list(run_experiment(project, "boundary", seeds=[0], profile="tiny", say=lambda text: None))
+
+
+def test_the_command_lists_claims() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "experiments"],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "engine_swap" in shown.stdout

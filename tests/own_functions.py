@@ -1,0 +1,26 @@
+"""Functions that a user might bring as tools."""
+
+from __future__ import annotations
+
+import time
+
+from components.tools.function_tool import tool
+
+
+@tool
+def convert(kilometres: float) -> str:
+    """Converts kilometres to miles."""
+    return f"{kilometres * 0.621371:.1f}"
+
+
+@tool(name="search_web")
+def clash(query: str) -> str:
+    """Has a name that another begins."""
+    return query
+
+
+@tool
+def sleepy(seconds: float) -> str:
+    """Takes long."""
+    time.sleep(seconds)
+    return "done"

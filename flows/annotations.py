@@ -1,22 +1,29 @@
-"""What is done with annotation files: explained row by row, generated where there are none, tracked by DVC.
+"""What is done with annotation files: explained row by row, added, generated where there are none, tracked by DVC.
 
 Takes files and the project's paths; gives lines for a person. What a good row is, is the records' business.
 """
 
 from __future__ import annotations
 
-import logging
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.curation.corpus import make_corpus
 from components.curation.seed_annotations import seed_problems, write_seed
 from components.curation.settings import CorpusSettings
 from components.records.annotations import read_annotations
+from components.records.atomic import write_lines
+from components.records.intake import Added, Intake, add_files
+from components.records.jsonl import dump_line
+from components.records.label_studio import BadExport, parse_export
 from components.records.quarantine import format_rejects
-from flows.shared import graph
+from flows.shared.faults import UserFault
+from flows.shared.hints import hint
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.tools import specs_of_tools
+from flows.shared.tracking import track
 
 SEED = 0
 """The seed set is the same whatever params.yaml says: it stands for work that people did once."""
@@ -27,6 +34,51 @@ def check(paths: Paths, file: Path) -> tuple[list[str], bool]:
     batch = read_annotations(file, tools=specs_of_tools(paths, load_params(paths)))
     summary = f"{len(batch.annotations)} good rows, {len(batch.rejects)} bad"
     return [*format_rejects(batch.rejects), summary], not batch.rejects
+
+
+def add(paths: Paths, files: Sequence[Path]) -> tuple[list[str], bool]:
+    """Take in every good row of `.jsonl` files and Label Studio exports (`.json`); lines for a person, and whether all
+    rows were good. Others see the new rows whole or not at all.
+    """
+    intake, tools = Intake(paths.annotations, paths.intake), specs_of_tools(paths, load_params(paths))
+    with tempfile.TemporaryDirectory() as scratch:
+        added = add_files(intake, [_as_rows(file, Path(scratch)) for file in files], tools=tools)
+    lines = [
+        *format_rejects(added.rejects),
+        f"{len(added.added)} added, {added.known} known, {_refused(added)} refused",
+    ]
+    if added.quarantine is not None:
+        lines.append(f"refused rows are kept in {added.quarantine.relative_to(paths.root)}")
+    return [*lines, *_follow_up(paths, added)], not added.rejects
+
+
+def _as_rows(file: Path, scratch: Path) -> Path:
+    """The file itself, or its rows where it is an export of Label Studio."""
+    if file.suffix != ".json":
+        return file
+    try:
+        rows = parse_export(file.read_text(encoding="utf-8"))
+    except (BadExport, UnicodeDecodeError) as error:
+        raise UserFault(f"{file}: {error}") from None
+    converted = scratch / f"{file.name}l"
+    write_lines(converted, map(dump_line, rows))
+    return converted
+
+
+def _refused(added: Added) -> int:
+    return len({(reject.file, reject.line, reject.text) for reject in added.rejects})
+
+
+def _follow_up(paths: Paths, added: Added) -> list[str]:
+    """Version what is there and tell the server: both may fail without losing a row."""
+    if added.file is None:
+        return []
+    lines = hint(paths, rows=len(added.added), file=added.file.name)
+    try:
+        track(paths)
+    except UserFault as error:  # a run reads the annotations right now
+        lines.append(f"not versioned yet ({error}): the next add or run does so")
+    return lines
 
 
 def seed(paths: Paths) -> int:
@@ -45,15 +97,3 @@ def ensure(paths: Paths) -> list[str]:
     if track(paths):
         done.append("data/annotations changed: tracked anew in data/annotations.dvc")
     return done
-
-
-def track(paths: Paths) -> bool:
-    """Let DVC take over the annotations; True when they were not the ones it knew."""
-    file = paths.annotations.with_suffix(".dvc")
-    if file.is_file() and not graph.is_changed_data(paths.root, file):
-        return False
-    before = file.read_bytes() if file.is_file() else b""
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # it would advise to commit what git ignores here
-    with graph.open_repo(paths.root) as repo:
-        repo.add(str(paths.annotations))
-    return file.read_bytes() != before

@@ -5,6 +5,8 @@ Heavy libraries are imported inside the verbs, so that `qanat --help` answers at
 
 from __future__ import annotations
 
+import getpass
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -133,12 +135,79 @@ def explain(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) 
 
 @app.command()
 def status() -> None:
-    """Say which stages would run now, and what is promoted."""
+    """Say what is up, which stages would run now, what is promoted, what runs and what waits for approval."""
+    from flows.approve import waiting_lines
     from flows.shared.summary import promoted_lines, stage_lines
+    from flows.status import run_lines, service_lines
 
     paths = _project()
-    for line in [*stage_lines(paths), *promoted_lines(paths)]:
-        _say(line)
+    for lines in (service_lines, stage_lines, promoted_lines, run_lines, waiting_lines):
+        for line in lines(paths):
+            _say(line)
+
+
+@app.command()
+def up(
+    cron: Annotated[list[str] | None, typer.Option(help="When to retrain, as cron says it; may be repeated.")] = None,
+) -> None:
+    """Start the servers, the deployments and the watcher on loopback, until Ctrl-C."""
+    from flows.up import up as run_services
+
+    run_services(_project(), cron=tuple(cron or ()), say=_say)
+
+
+@app.command()
+def deploy(
+    cron: Annotated[list[str] | None, typer.Option(help="When to retrain, as cron says it; may be repeated.")] = None,
+    on_events: Annotated[bool, typer.Option(help="Look at the annotations whenever some were added.")] = False,
+) -> None:
+    """Serve the deployments retrain, watch, evaluate, promote, rollback and reconcile from here, until Ctrl-C."""
+    paths = _project()
+    _use_server(paths)
+    from flows.deploy import deploy as serve
+
+    serve(paths, cron=cron or (), on_events=on_events, say=_say)
+
+
+@app.command()
+def watch(once: Annotated[bool, typer.Option(help="Look once.")] = False) -> None:
+    """Ask for a retrain whenever there are new annotations, until Ctrl-C."""
+    paths = _project()
+    _use_server(paths)
+    from flows.watch import look, look_for_ever, sentence
+
+    if once:
+        _say(sentence(look(paths)))
+    else:
+        look_for_ever(paths, say=_say)
+
+
+@app.command()
+def approve(
+    version: Annotated[str, typer.Argument(help="Number of the version that waits.")],
+    why: Annotated[str, typer.Option(help="Kept with the version.")],
+    by: Annotated[str | None, typer.Option(help="Who says so; else the user who is logged in.")] = None,
+) -> None:
+    """Promote a version that waits for approval."""
+    _settle(version, approved=True, by=by, why=why)
+
+
+@app.command()
+def reject(
+    version: Annotated[str, typer.Argument(help="Number of the version that waits.")],
+    why: Annotated[str, typer.Option(help="Kept with the version.")],
+    by: Annotated[str | None, typer.Option(help="Who says so; else the user who is logged in.")] = None,
+) -> None:
+    """Refuse a version that waits for approval."""
+    _settle(version, approved=False, by=by, why=why)
+
+
+@app.command()
+def gc(apply: Annotated[bool, typer.Option(help="Remove it; without this it is only listed.")] = False) -> None:
+    """List (or remove) old workspaces and checkpoints that nothing needs."""
+    from flows.gc import collect
+
+    collect(_project(), apply=apply, say=_say)
 
 
 @app.command()
@@ -170,15 +239,47 @@ def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, 
         raise typer.Exit(1)
 
 
+@annotation_app.command("add")
+def add_annotations(
+    files: Annotated[list[Path], typer.Argument(help=".jsonl files, or JSON exports of Label Studio.")],
+) -> None:
+    """Take in every good row; bad ones go to quarantine, known ones change nothing."""
+    from flows.annotations import add
+
+    lines, good = add(_project(), files)
+    for line in lines:
+        _say(line)
+    if not good:
+        raise typer.Exit(1)
+
+
 @annotation_app.command("seed")
 def seed_annotations() -> None:
     """Generate the seed set, data/annotations/seed.jsonl; the same on every machine."""
-    from flows.annotations import seed, track
+    from flows.annotations import seed
+    from flows.shared.tracking import track
 
     paths = _project()
     seed(paths)
     track(paths)
     _say(f"wrote {paths.seed_annotations.relative_to(paths.root)}")
+
+
+def _settle(version: str, *, approved: bool, by: str | None, why: str) -> None:
+    from flows.approve import settle
+
+    decision = settle(_project(), version, approved=approved, by=by or getpass.getuser(), why=why)
+    _say(f"version {version} is {'champion' if decision.promoted else 'not promoted: ' + decision.gate.reason}")
+
+
+def _use_server(paths: Paths) -> None:
+    """Prefect is to find the server that runs; it reads the environment when it is imported."""
+    from flows.shared import prefect_server
+
+    url = prefect_server.reachable(paths)
+    if url is None:
+        raise UserFault("no Prefect server answers: `qanat up` starts one, PREFECT_API_URL names another")
+    os.environ["PREFECT_API_URL"] = url
 
 
 def _summary(paths: Paths) -> None:

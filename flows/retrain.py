@@ -23,8 +23,12 @@ from components.schema.report import PromotionDecision
 from flows.shared import display as displays
 from flows.shared import graph
 from flows.shared import progress as stage_progress
+from flows.shared.disk import require_room
 from flows.shared.dvc_locks import drop_dead
 from flows.shared.faults import UserFault
+from flows.shared.living import living
+from flows.shared.notices import tell_failure
+from flows.shared.operations import load_operations
 from flows.shared.paths import Paths, project
 from flows.shared.process import Groups, alone
 from flows.shared.promotion_tasks import promote_payload
@@ -56,10 +60,16 @@ class Retrained:
     """None when promotion was not asked for."""
 
 
-@flow(name="retrain", log_prints=False)
+@flow(name="retrain", log_prints=False, on_failure=[tell_failure], on_crashed=[tell_failure])
 def retrain(root: str | None = None, promote: bool = True) -> Retrained:
     """Bring every stage up to date, then decide over the model."""
     paths = project(Path(root) if root else None)
+    with living(paths, str(flow_run.get_id())):
+        return work(paths, promote=promote)
+
+
+def work(paths: Paths, *, promote: bool) -> Retrained:
+    """What the flow does, in the folder of `paths`; call it inside a flow."""
     with alone(paths.running) as groups, displays.opened() as display:
         drop_dead(paths)
         outcomes = walk(paths, groups, display)
@@ -70,8 +80,10 @@ def walk(paths: Paths, groups: Groups, display: displays.Display) -> dict[str, O
     """Every stage in order, each as one task."""
     outcomes: dict[str, Outcome] = {}
     stages = graph.stage_names(paths.root)
+    room = load_operations(paths).free_gigabytes
     for number, stage in enumerate(stages, start=1):
         display.stage_started(stage, number=number, count=len(stages))
+        require_room(paths.root, gigabytes=room)
         started = time.monotonic()
         one = run_stage.with_options(name=f"dvc:{stage}", task_run_name=f"dvc:{stage}")
         outcomes[stage] = one(stage, paths, groups, display)

@@ -16,6 +16,8 @@ from components.records.manifest import verify_manifest
 from flows.shared.environ import actor
 from flows.shared.faults import UserFault
 from flows.shared.ledger_records import Entry, Intent
+from flows.shared.notices import tell
+from flows.shared.notify import Notice
 from flows.shared.promoting import QUARANTINED, Desk, Ended, Told, carry_out, drift, in_words
 from flows.shared.registry import Version
 
@@ -84,14 +86,19 @@ def rollback(
         fallback=older[0] if older else None,
         evidence=evidence_of(version),
     )
-    return start(desk, intent, told)
+    ended = start(desk, intent, told)
+    _tell_rollback(desk, intent, ended)
+    return ended
 
 
 def reconcile(desk: Desk, *, restore: bool = False) -> list[str]:
     """Finish or abort what is half done, and tell of aliases moved by hand; `restore` moves them back."""
     under_way = desk.ledger.open_promotion()
     ended = carry_out(desk, wait=False)
-    lines = [in_words(under_way.intent.kind, ended)] if under_way is not None and ended is not None else []
+    lines = []
+    if under_way is not None and ended is not None:
+        lines.append(in_words(under_way.intent.kind, ended))
+        _tell_rollback(desk, under_way.intent, ended)
     moved = drift(desk)
     if moved is None:
         return lines or ["nothing to do: no promotion is half done, and the alias is as the ledger says"]
@@ -156,6 +163,13 @@ def evidence_of(version: Version) -> dict[str, Any]:
 def digest_of(report: Mapping[str, Any]) -> str:
     """sha256 of a report as it is kept."""
     return hashlib.sha256(json.dumps(report, indent=2, sort_keys=True).encode()).hexdigest()
+
+
+def _tell_rollback(desk: Desk, intent: Intent, ended: Ended) -> None:
+    """Those who asked for it hear of a roll-back, whoever finished it."""
+    if intent.kind == "rollback" and ended.state == "DONE":
+        title = f"version {intent.target} is champion again, version {intent.source} is quarantined"
+        tell(desk.paths, Notice("rolled-back", title, f"{intent.by}: {intent.reason}"))
 
 
 def _require_good(version: Version) -> None:

@@ -6,8 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# A run itself rewrites the lock file, and `--profile` the parameters, whose values are recorded anyway.
-NOT_CODE = (":(exclude)dvc.lock", ":(exclude)params.yaml")
+# A run itself rewrites the lock file, `--profile` the parameters, adding annotations their hash: all recorded anyway.
+NOT_CODE = (":(exclude)dvc.lock", ":(exclude)params.yaml", ":(exclude)data/annotations.dvc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,12 @@ class Commit:
     sha: str
     """Full hash; `unknown` outside a git repository or before the first commit."""
     dirty: bool
-    """True when tracked files (but `dvc.lock` and `params.yaml`) differ from that commit."""
+    """True when tracked files (but `dvc.lock`, `params.yaml` and the annotations' hash) differ from that commit."""
+
+    @property
+    def version(self) -> str:
+        """What deployments and runs are marked with: twelve digits, and `-dirty` where files differ."""
+        return f"{self.sha[:12]}-dirty" if self.dirty else self.sha[:12]
 
 
 def read_commit(root: Path) -> Commit:

@@ -150,6 +150,13 @@ def set_profile(paths: Paths, profile: str) -> bool:
     return changed != text
 
 
+def set_seed(paths: Paths, seed: int) -> None:
+    """Write the `seed:` line of params.yaml."""
+    text = paths.params.read_text(encoding="utf-8")
+    changed, found = re.subn(r"(?m)^seed:[ \t]*\S+", f"seed: {seed}", text, count=1)
+    paths.params.write_text(changed if found else f"seed: {seed}\n{text}", encoding="utf-8")
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

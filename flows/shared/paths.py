@@ -50,6 +50,11 @@ class Paths:
         return self.root / "mlflow" / "registry.yaml"
 
     @property
+    def operations(self) -> Path:
+        """Ports, triggers, notifications and retention."""
+        return self.root / "infra" / "qanat.yaml"
+
+    @property
     def annotations(self) -> Path:
         return self.data / "annotations"
 
@@ -239,6 +244,51 @@ class Paths:
     @property
     def logs(self) -> Path:
         return self.store / "logs"
+
+    @property
+    def intake(self) -> Path:
+        """Lock, index and quarantine of added annotations."""
+        return self.store / "intake"
+
+    @property
+    def newest_retrain(self) -> Path:
+        """Which annotations the newest retrain was asked for."""
+        return self.store / "newest-retrain.json"
+
+    @property
+    def retrain_turns(self) -> Path:
+        """Which retrain runs, and which one waits."""
+        return self.store / "retrain-turns"
+
+    @property
+    def flow_processes(self) -> Path:
+        """One file a flow run of a deployment: the process it runs in."""
+        return self.store / "flow-processes"
+
+    @property
+    def workspaces(self) -> Path:
+        """Git worktrees in which deployed retrains run, one a content key."""
+        return self.store / "workspaces"
+
+    @property
+    def approvals(self) -> Path:
+        """Verdicts that wait for a person, one file a version."""
+        return self.store / "approvals"
+
+    @property
+    def locks(self) -> Path:
+        """`dvc.lock` of workspaces that were removed, by digest."""
+        return self.store / "locks"
+
+    @property
+    def services(self) -> Path:
+        """What `qanat up` runs: for its successor, which ends what a killed one left."""
+        return self.store / "services.json"
+
+    @property
+    def up(self) -> Path:
+        """What `qanat up` tells others: addresses and states of its services."""
+        return self.store / "up.json"
 
     def decision(self, lock_digest: str) -> Path:
         """The promotion decision taken for one state of `dvc.lock`."""

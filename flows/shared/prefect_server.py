@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from flows.shared.faults import UserFault
+from flows.shared.operations import load_operations
 from flows.shared.paths import Paths
 from flows.shared.process import Groups
 
@@ -56,6 +57,13 @@ def start(paths: Paths, groups: Groups, *, port: int) -> tuple[subprocess.Popen[
         _wait(process, url, log)
         failed.pop_all()
     return process, url
+
+
+def reachable(paths: Paths) -> str | None:
+    """The API of a server that answers: the one PREFECT_API_URL names, else the one of `qanat up`; None without one."""
+    served = f"http://127.0.0.1:{load_operations(paths).ports.prefect}/api"
+    known = os.environ.get("PREFECT_API_URL") or served
+    return known if is_healthy(known) else None
 
 
 def is_healthy(url: str) -> bool:

@@ -15,9 +15,11 @@ from prefect.runtime import flow_run
 
 from components.evaluation.gate_report import gate_markdown
 from components.schema.report import GateResult, PromotionDecision
-from flows.shared import promotion
+from flows.shared import approvals, promotion
 from flows.shared.by_hand import reconcile
 from flows.shared.conditions import check_conditions
+from flows.shared.notices import tell
+from flows.shared.notify import Notice
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.promoting import Desk, open_desk
@@ -56,7 +58,9 @@ def gate(desk: Desk, version: Version) -> GateResult:
 
 @task(name="promote", cache_policy=NO_CACHE)
 def promote(desk: Desk, version: Version, verdict: GateResult) -> PromotionDecision:
-    """What was done with the verdict."""
+    """What was done with the verdict; where approval is required, one to promote waits for a person."""
+    if desk.settings.approval == "required" and verdict.decision == "promote":
+        return approvals.wait(desk, version, verdict)
     return promotion.promote(desk, version, verdict)
 
 
@@ -66,4 +70,9 @@ def promote_payload(paths: Paths) -> PromotionDecision:
     put_right(desk)
     version = register(desk)
     verdict = gate(desk, version)
-    return promote(desk, version, verdict)
+    decision = promote(desk, version, verdict)
+    if decision.promoted:
+        tell(paths, Notice("promoted", f"version {version.number} is champion", verdict.reason))
+    elif version.number in {one.version for one in approvals.waiting(paths)}:
+        tell(paths, Notice("approval-waiting", f"version {version.number} waits for approval", verdict.reason))
+    return decision

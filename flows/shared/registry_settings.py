@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -46,6 +46,8 @@ class RegistrySettings(BaseModel):
     """Seconds within which a server must report a promoted version, or the promotion is taken back; null: no server."""
     required_tags: tuple[str, ...] = ()
     """A version without these is never promoted."""
+    approval: Literal["none", "required"] = "none"
+    """`required`: what the gate would promote waits for `qanat approve`."""
     gate: dict[str, Any] = {}
     """Thresholds; validated by the evaluation house (`Params.gate`)."""
 

@@ -183,6 +183,7 @@ def _tags(stage: str, params: Params, commit: Commit) -> dict[str, str]:
         "seed": str(params.seed),
         "git.sha": commit.sha,
         "git.dirty": str(commit.dirty).lower(),
+        "version": commit.version,
         "prefect.flow_run_id": os.environ.get(FLOW_RUN, "none"),
     }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -152,6 +154,29 @@ def test_bad_annotations_are_explained_row_by_row(project: Paths, capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("a.jsonl:1: is not valid JSON at column 16")
     assert lines[-1] == "0 good rows, 2 bad"
+
+
+def test_added_annotations_are_versioned_and_bad_ones_told(
+    project: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    good = {"kind": "pair", "annotation_id": "i1", "prompt": "?", "annotator": "a", "created": "2026-01-31T12:00:00Z"}
+    row = json.dumps({**good, "reference": {"text": "It is 4.", "answer": "4"}})
+    (tmp_path / "new.jsonl").write_text(f"{row}\n{{}}\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["annotations", "add", str(tmp_path / "new.jsonl")])
+    assert caught.value.code == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("new.jsonl:2 kind: must be one of")
+    assert said[1] == "1 added, 0 known, 1 refused"
+    assert said[2].startswith("refused rows are kept in .qanat/intake/quarantine/")
+    assert "nfiles: 2" in (project.data / "annotations.dvc").read_text()
+    (tmp_path / "new.jsonl").write_text(f"{row}\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["annotations", "add", str(tmp_path / "new.jsonl")])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.splitlines() == ["0 added, 1 known, 0 refused"]
 
 
 def test_pages_of_mlflow_and_prefect_open_and_close_together(project: Paths) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
@@ -180,6 +181,21 @@ def test_rollback_restores_the_last_good_version_and_quarantines_the_bad_one(des
         ["rollback", "2", "->", "1"],
         ["promote", "1", "->", "2"],
     ]
+
+
+def test_rollback_is_told_to_those_who_asked(desk: Desk) -> None:
+    desk.paths.operations.parent.mkdir()
+    told = desk.paths.root / "told.json"
+    command = json.dumps([sys.executable, "-c", f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"])
+    desk.paths.operations.write_text(f"notify: [{{command: {command}, occasions: [rolled-back]}}]\n")
+    by_hand.promote_version(desk, "2", reason="better")
+    assert not told.exists()
+    by_hand.rollback(desk, reason="wrong sums", by="bob")
+    assert json.loads(told.read_text()) == {
+        "occasion": "rolled-back",
+        "title": "version 1 is champion again, version 2 is quarantined",
+        "text": "bob: wrong sums",
+    }
 
 
 def test_rollback_to_a_damaged_payload_is_refused(desk: Desk) -> None:

@@ -1,0 +1,255 @@
+"""What it takes to leave Qanat running: a toy pipeline of three stages on a real Prefect server.
+
+    python -m tests.benchmarks.operations [MEASURE ...]     writers trigger rerun overhead
+
+Writes results/operations.json. Makes its project, server and stores in a scratch folder and removes them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from components.records.annotations import read_annotations
+from components.tools.spec import KNOWN_SPECS
+from flows.shared import environ, prefect_server
+from flows.shared.newest_retrain import read_newest
+from flows.shared.paths import Paths
+from flows.shared.process import alone
+from tests.benchmarks.harness import Row, figure, told, write
+from tests.components.records.test_intake import WRITER
+from tests.flows.conftest import DAG, FIRST, REGISTRY, REPOSITORY, SECOND, THIRD, own_environment
+
+WRITERS = 8
+ANNOTATIONS = 1000
+TRIGGERS = 10
+REPEATS = 3
+SETTINGS = "watch: {quiet_seconds: 0, minimum: 1, poll_seconds: 0.5}\nfree_gigabytes: 0\n"
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Measure and write."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are ended as well
+    started = time.perf_counter()
+    for name in wanted or MEASURES:
+        told(f"== {name}")
+        with tempfile.TemporaryDirectory() as folder:
+            write("operations", MEASURES[name](Path(folder)), started=started)
+
+
+def writers(folder: Path) -> list[Row]:
+    """1,000 annotations from 8 processes at once, each row an addition of its own; one writer is killed half-way."""
+    each = ANNOTATIONS // WRITERS
+    began = time.perf_counter()
+    processes = [_writer(folder, f"w{number}", each) for number in range(WRITERS)]
+    victim = processes[3]
+    assert victim.stdout is not None
+    told_by_victim = [victim.stdout.readline().strip() for _ in range(each // 2)]
+    victim.send_signal(signal.SIGKILL)
+    ids = [line for process in processes for line in process.communicate()[0].split()] + told_by_victim
+    seconds = time.perf_counter() - began
+    batch = read_annotations(folder / "annotations", tools=KNOWN_SPECS)
+    kept = Counter(row.annotation_id for row in batch.annotations)
+    return [
+        figure("8 writers, one killed: lost", [len(set(ids) - set(kept))], unit="rows", bar="0"),
+        figure("8 writers, one killed: doubled", [sum(kept.values()) - len(kept)], unit="rows", bar="0"),
+        figure("8 writers, one killed: corrupt", [len(batch.rejects)], unit="rows", bar="0"),
+        figure("8 writers, one killed: added", [len(kept)], unit="rows"),
+        figure("8 writers: additions a second", [len(kept) / seconds], unit="1/s"),
+    ]
+
+
+def _writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(folder), name, str(count)]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+
+
+def trigger(folder: Path) -> list[Row]:
+    """From the rename that saves an annotation until its retrain is RUNNING, with the watcher of `qanat up`."""
+    with _served(folder) as (paths, api), _command(paths, "watch"):
+        _ended(api, _until(lambda: _newest_run(paths)))
+        seconds = []
+        for number in range(TRIGGERS):
+            before = _newest_run(paths)
+            file = paths.annotations / f"n{number}.jsonl"
+            aside = paths.root / "aside"
+            aside.write_text(f'{{"n": {number}}}\n')
+            saved = time.time()
+            aside.replace(file)
+            run = _until(lambda before=before: (now := _newest_run(paths)) != before and now)
+            seconds.append(_running_since(api, run) - saved)
+            _ended(api, run)
+    ordered = sorted(seconds)
+    high = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
+    rows = [figure("annotation saved to retrain RUNNING", seconds, unit="s")]
+    return [*rows, figure("annotation saved to retrain RUNNING, p95", [high], unit="s", bar="< 10")]
+
+
+def rerun(folder: Path) -> list[Row]:
+    """The deployment asked again with nothing changed, from the request to its end."""
+    with _served(folder) as (_, api):
+        first = _ask(api)
+        _ended(api, first)
+        seconds, stages = [], []
+        for _ in range(REPEATS):
+            began = time.time()
+            run = _ask(api)
+            _ended(api, run)
+            seconds.append(time.time() - began)
+            stages.append(_stages_run(api, run))
+    return [
+        figure("unchanged rerun through the deployment", seconds, unit="s", bar="< 15"),
+        figure("unchanged rerun: stages run", stages, unit="stages", bar="0"),
+    ]
+
+
+def overhead(folder: Path) -> list[Row]:
+    """`qanat run` without promotion's second pass against bare `dvc repro`, all stages forced, server running."""
+    with _server(folder) as (paths, api):
+        flow = "from flows.retrain import retrain; retrain('.', promote=False)"
+        env = {**os.environ, "PREFECT_API_URL": api}
+        ours, theirs = [], []
+        for repeat in range(REPEATS):
+            ours.append(_timed([sys.executable, "-c", flow], paths, env, f"ours {repeat}"))
+            theirs.append(_timed(["dvc", "repro"], paths, env, f"theirs {repeat}"))
+    rows = [figure("three toy stages: flow", ours, unit="s"), figure("three toy stages: dvc repro", theirs, unit="s")]
+    extra = [ours_ - theirs_ for ours_, theirs_ in zip(ours, theirs, strict=True)]
+    return [*rows, figure("flow overhead over dvc repro", extra, unit="s", bar="<= 20 s + 5 %")]
+
+
+def _timed(command: list[str], paths: Paths, env: dict[str, str], text: str) -> float:
+    """Seconds with a source that no cache knows."""
+    (paths.root / "data" / "source.txt").write_text(f"{text}\n")
+    began = time.perf_counter()
+    subprocess.run(command, cwd=paths.root, env=env, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+# --- the project, its server, its deployments -------------------------------------------------------------------------
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[Paths, str]]:
+    paths = _project(folder)
+    environ.prepare(paths)
+    os.environ.pop("PREFECT_API_URL", None)
+    with alone(paths.serving) as groups:
+        process, url = prefect_server.start(paths, groups, port=prefect_server.free_port())
+        try:
+            yield paths, url
+        finally:
+            groups.stop(process)
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[tuple[Paths, str]]:
+    with _server(folder) as (paths, url):
+        os.environ["PREFECT_API_URL"] = url
+        with _command(paths, "deploy"):
+            _until(lambda: _deployment(url))
+            yield paths, url
+
+
+@contextmanager
+def _command(paths: Paths, verb: str) -> Iterator[None]:
+    with alone(paths.store / f"{verb}.json") as groups:
+        log = paths.logs / f"{verb}.log"
+        groups.start([sys.executable, "-m", "flows.cli", verb], cwd=paths.root, log=log)
+        yield
+
+
+def _project(root: Path) -> Paths:
+    files = {"dvc.yaml": DAG, "params.yaml": "profile: demo\nseed: 0\n", "data/source.txt": "water\n"}
+    files |= {"stages/first.py": FIRST, "stages/second.py": SECOND, "stages/third.py": THIRD}
+    files |= {"mlflow/registry.yaml": REGISTRY.format(model="toy"), "infra/qanat.yaml": SETTINGS}
+    for name, text in {**files, ".gitignore": ".work/\n.qanat/\n/data/annotations\n"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    os.environ.update({**own_environment(root / "mlflow.db"), "PREFECT_HOME": str(Paths(root).prefect_home)})
+    git = (["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "x"])
+    for command in git:
+        subprocess.run(command, cwd=root, check=True, capture_output=True)
+    paths = Paths(root)
+    paths.annotations.mkdir()
+    (paths.annotations / "a.jsonl").write_text("{}\n")
+    return paths
+
+
+def _deployment(api: str) -> str | None:
+    found = httpx.get(f"{api}/deployments/name/retrain/retrain")
+    return str(found.json()["id"]) if found.status_code == httpx.codes.OK else None
+
+
+def _ask(api: str) -> str:
+    """Asked again while the server's database is busy (503), as Prefect's own client does."""
+    address = f"{api}/deployments/{_deployment(api)}/create_flow_run"
+    made = _until(lambda: (answer := httpx.post(address, json={})).status_code != 503 and answer)
+    return str(made.raise_for_status().json()["id"])
+
+
+def _stages_run(api: str, run: str) -> int:
+    """As the run's log says at its end."""
+
+    def told_outcomes() -> str | None:
+        wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
+        lines = [row["message"] for row in httpx.post(f"{api}/logs/filter", json=wanted).json()]
+        return next((line for line in lines if line.startswith("first ")), None)
+
+    return str(_until(told_outcomes)).count(" ran")
+
+
+def _newest_run(paths: Paths) -> str | None:
+    newest = read_newest(paths)
+    return newest.flow_run_id if newest else None
+
+
+def _ended(api: str, run: str) -> None:
+    def ended() -> bool:
+        return httpx.get(f"{api}/flow_runs/{run}").json()["state_type"] in ("COMPLETED", "FAILED", "CRASHED")
+
+    _until(ended)
+    state = httpx.get(f"{api}/flow_runs/{run}").json()["state"]
+    assert state["type"] == "COMPLETED", state
+
+
+def _running_since(api: str, run: str) -> float:
+    """When it was first RUNNING, in seconds since 1970, as the server wrote it down."""
+    from datetime import datetime
+
+    def since() -> str | None:
+        states = httpx.get(f"{api}/flow_run_states/", params={"flow_run_id": run}).json()
+        times = [state["timestamp"] for state in states if state["type"] == "RUNNING"]
+        return min(times, default=None)
+
+    return datetime.fromisoformat(_until(since)).timestamp()
+
+
+def _until(true: Callable[[], Any], seconds: float = 300) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.2)
+    return found
+
+
+MEASURES: dict[str, Callable[[Path], list[Row]]] = {
+    "writers": writers,
+    "trigger": trigger,
+    "rerun": rerun,
+    "overhead": overhead,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

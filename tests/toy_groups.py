@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from doubles import make_problem
 from tiny_models import chat, encoder, specs_of, told
@@ -23,41 +24,50 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(chat().call_opening, {name: chat().encode(name) for name in TOOLS})
 
 
-def group_of(plays: Mapping[Trajectory, float] | list[tuple[Trajectory, float]], problem: Problem = PROBLEM) -> Group:
-    """Trajectories with their rewards; each names its branch in `forced`."""
-    pairs = list(plays.items()) if isinstance(plays, Mapping) else plays
+Branch = tuple[str, Trajectory, float, float | None]
+"""Decision, play, reward, likelihood of the reference (None: not scored)."""
+
+
+def branches_of(
+    branches: Sequence[Branch], *, problem: Problem = PROBLEM, probs: Mapping[str, float] | None = None
+) -> Group:
+    """A group of these branches."""
     return Group(
         problem=problem,
         context_ids=chat().prompt_ids(problem.prompt, specs_of(TOOLS)),
-        probs={ANSWER: 0.2, "search": 0.5, "python": 0.3},
-        trajectories=tuple(trajectory for trajectory, _ in pairs),
-        rewards=tuple(reward for _, reward in pairs),
-        likelihoods=(None,) * len(pairs),
+        probs=probs or {ANSWER: 0.2, "search": 0.5, "python": 0.3},
+        trajectories=tuple(replace(trajectory, forced=(name,)) for name, trajectory, _, _ in branches),
+        rewards=tuple(reward for _, _, reward, _ in branches),
+        likelihoods=tuple(likelihood for _, _, _, likelihood in branches),
     )
 
 
-def bandit(rewards: Mapping[str, float], problem: Problem = PROBLEM) -> Group:
+def group_of(plays: Mapping[Trajectory, float] | list[tuple[Trajectory, float]], problem: Problem = PROBLEM) -> Group:
+    """Trajectories with their rewards; each names its branch in `forced`."""
+    pairs = list(plays.items()) if isinstance(plays, Mapping) else plays
+    return branches_of([(play.forced[0], play, reward, None) for play, reward in pairs], problem=problem)
+
+
+def bandit(
+    rewards: Mapping[str, float], problem: Problem = PROBLEM, *, probs: Mapping[str, float] | None = None
+) -> Group:
     """Every decision once, played to an answer."""
-    return group_of(
-        [
-            (told(problem, [] if name == ANSWER else [(name, "x", "y")], "Yes.", forced=name), reward)
-            for name, reward in rewards.items()
-        ],
-        problem,
-    )
+    branches: list[Branch] = [
+        (name, told(problem, [] if name == ANSWER else [(name, "x", "y")], "Yes."), reward, None)
+        for name, reward in rewards.items()
+    ]
+    return branches_of(branches, problem=problem, probs=probs)
 
 
-def siblings(rewards: Mapping[str, float], problem: Problem = PROBLEM) -> Group:
+def siblings(rewards: Mapping[str, float], problem: Problem = PROBLEM, *, likelihood: float | None = None) -> Group:
     """The same call with several queries."""
-    return group_of(
-        [
-            (told(problem, [("search", query, "N'Djamena")], "Yes.", forced="search"), reward)
-            for query, reward in rewards.items()
-        ],
-        problem,
-    )
+    branches: list[Branch] = [
+        ("search", told(problem, [("search", query, "N'Djamena")], "Yes."), reward, likelihood)
+        for query, reward in rewards.items()
+    ]
+    return branches_of(branches, problem=problem)
 
 
-def material_of(groups: list[Group], settings: ReinforceSettings) -> Material:
-    """What a step learns from the groups."""
-    return material(groups, (), encoder(), settings)
+def material_of(groups: list[Group], settings: ReinforceSettings, replay: tuple[int, ...] = ()) -> Material:
+    """What a step learns from the groups and the replayed examples."""
+    return material(groups, replay, encoder(), settings)

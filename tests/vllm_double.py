@@ -11,10 +11,11 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import torch
+from local_server import served
 
 PARAMETERS = {
     "model", "prompt", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n", "presence_penalty",
@@ -143,15 +144,5 @@ def serving(double: VllmDouble) -> Iterator[VllmDouble]:
         def log_message(self, *arguments: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    double.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with served(Handler, release=double.hold) as double.url:
         yield double
-    finally:
-        double.hold.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -45,13 +45,14 @@ class Measured:
     measure: str
     value: float
     low: float
-    """`low` and `high`: 95 % interval over problems of all seeds, or the least and most of the seeds."""
+    """`low` and `high`: 95 % interval over problems of all seeds, or the least and the most of `n` repeats."""
     high: float
     unit: str
     bar: str | None
+    """What was asked for, as ">= 4"; None where nothing was."""
     n: int
-    """Problems behind the figure, each counted once a seed."""
-    seeds: int
+    """Problems behind the figure, each counted once a seed; or repeats."""
+    seeds: int = 1
 
 
 Found = Mapping[str, Mapping[int, Played]]

@@ -29,7 +29,7 @@ def load_function(name: str, *, folder: Path, packages: Sequence[str]) -> Callab
         raise BadTool(f"tools.own.functions: {name}: {reason}")
     try:
         function = getattr(importlib.import_module(module_name), function_name, None)
-    except Exception as error:
+    except Exception as error:  # whatever a person's module raises when it is imported
         raise BadTool(f"tools.own.functions: {name}: importing it failed: {type(error).__name__}: {error}") from error
     if not callable(function):
         raise BadTool(f"tools.own.functions: {name}: {module_name} has no function {function_name}")

@@ -96,7 +96,7 @@ class McpConnection:
                 stack = ExitStack()
                 try:
                     client = stack.enter_context(self._portal.wrap_async_context_manager(self._connection()))
-                except Exception as error:
+                except Exception as error:  # as above: the SDK's transports do not say what they raise
                     raise McpFault("Error: the server cannot be reached.") from error
                 self._open = client, stack
             return self._open[0], self._portal

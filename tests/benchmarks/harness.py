@@ -13,29 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from components.experiments.plan import Measured as Row
 from flows.shared.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured figure."""
-
-    measure: str
-    value: float
-    low: float
-    high: float
-    """`low` and `high`: the least and the most of the `n` repeats."""
-    unit: str
-    bar: str | None
-    """What was asked for, as ">= 4"; None where nothing was."""
-    n: int
-    seeds: int = 1
 
 
 def seconds_of(work: Callable[[], Any]) -> float:

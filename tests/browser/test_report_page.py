@@ -1,30 +1,18 @@
-"""The report in a real browser: it loads without a complaint, filters, opens, and fits a telephone.
-
-Needs Chromium or Google Chrome (on Debian: `apt-get install chromium`); without one these tests are skipped.
-"""
+"""The report in a real browser: it loads without a complaint, filters, opens, and fits a telephone."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import evaluation_records as made
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from browser_page import opened
+from playwright.sync_api import Page, expect
 
 from components.evaluation.policies import PLAN
 from components.evaluation.report import write_html
 from components.evaluation.samples import choose_samples
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def find_browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: looked for {', '.join(BROWSERS)} (on Debian: apt-get install chromium)")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +32,8 @@ def complaints() -> list[str]:
 
 @pytest.fixture(scope="module")
 def page(report_file: Path, complaints: list[str]) -> Iterator[Page]:
-    executable = find_browser()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
-        )
-        page.goto(report_file.as_uri())
+    with opened(report_file, complaints) as page:
         yield page
-        browser.close()
 
 
 def test_the_page_loads_without_errors_or_requests(page: Page, complaints: list[str]) -> None:

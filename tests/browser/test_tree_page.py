@@ -1,17 +1,14 @@
-"""The page of a searched tree in a real browser: it loads, folds, finds, shows calls and results, fits a telephone.
-
-Needs Chromium or Google Chrome (on Debian: `apt-get install chromium`); without one these tests are skipped.
-"""
+"""The page of a searched tree in a real browser: it loads, folds, finds, shows calls and results, fits a telephone."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from browser_page import opened
+from playwright.sync_api import Locator, Page, expect
 from toy_search import make_problem, make_verbs, turns_of
 
 from components.schema.trajectory import State
@@ -22,17 +19,9 @@ from components.search.rows import Provenance, tree_rows
 from components.search.schema import NodeRow
 from components.search.settings import SelfplaySettings
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOSTILE = "<script>window.broken = 1</script>"
 PROBLEM = make_problem("page", prompt=f"What is the area of the country whose capital is X? {HOSTILE}")
 CHOSEN = SelfplaySettings(simulations=400, max_depth=8, prune_below=0.05, audit_share=1.0, min_visits=4)
-
-
-def find_browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: looked for {', '.join(BROWSERS)} (on Debian: apt-get install chromium)")
-    return found
 
 
 def world(state: State) -> list[tuple[str, float]]:
@@ -63,21 +52,10 @@ def complaints() -> list[str]:
 
 @pytest.fixture(scope="module")
 def page(rows: tuple[NodeRow, ...], complaints: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    executable = find_browser()
     path: Path = tmp_path_factory.mktemp("tree") / "tree.html"
     path.write_text(render_tree(rows, PROBLEM), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
-        )
-        page.goto(path.as_uri())
+    with opened(path, complaints) as page:
         yield page
-        browser.close()
 
 
 def shown(page: Page) -> Locator:

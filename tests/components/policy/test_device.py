@@ -74,8 +74,8 @@ def test_losses_and_the_optimiser_name_the_device_of_every_tensor(checkpointing:
     assert optimiser.step() > 0
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_gpu_auto_is_the_processor_and_asking_for_one_is_refused() -> None:
+def test_without_a_gpu_auto_is_the_processor_and_asking_for_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of(PolicySettings()).type == "cpu"
     with pytest.raises(NoDevice, match=r"policy\.device"):
         device_of(PolicySettings(device="cuda"))

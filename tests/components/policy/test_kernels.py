@@ -17,9 +17,9 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 built = pytest.mark.skipif(not kernels.usable(torch.zeros(1)), reason="no C++ compiler was at hand at installation")
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_where_there_is_a_compiler_the_loops_are_built() -> None:
-    assert kernels.usable(torch.zeros(1)), "installing again (`make setup`) builds components/policy/kernels.cpp"
+    built_or_nobody_could = kernels.usable(torch.zeros(1)) or shutil.which("g++") is None
+    assert built_or_nobody_could, "installing again (`make setup`) builds components/policy/kernels.cpp"
     assert not kernels.usable(torch.zeros(1, dtype=torch.float64))
 
 

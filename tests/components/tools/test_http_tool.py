@@ -7,12 +7,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 from doubles import cut_words
+from local_server import served
 from pydantic import ValidationError
 
 from components.schema.message import ToolCall
@@ -132,12 +133,8 @@ class Service(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    Service.release.set()
-    server.shutdown()
-    server.server_close()
+    with served(Service, release=Service.release) as here:
+        yield f"{here}/v1"
 
 
 def make(address: str, *, private: bool = True, **fields: Any) -> HttpTool:

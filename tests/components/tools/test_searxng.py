@@ -4,12 +4,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 from doubles import cut_words
+from local_server import served
 from pydantic import ValidationError
 
 from components.tools.guard import guard_for
@@ -52,12 +53,8 @@ class Engine(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    Engine.release.set()
-    server.shutdown()
-    server.server_close()
+    with served(Engine, release=Engine.release) as here:
+        yield here
 
 
 def make(address: str, *, private: bool = True) -> SearxngTool:

@@ -42,7 +42,12 @@ def test_a_band_looks_at_the_last_problems_only_and_at_its_family_only() -> None
 
 
 def test_without_a_band_any_rate_of_a_family_is_fine() -> None:
-    _guards(call_rate_window=1).check(1, {FAMILY_RATE: 0.0}, {"fact": 9})
+    seen = (1, {FAMILY_RATE: 0.0}, {"fact": 9})
+    with pytest.raises(CallRateOutOfBand):
+        _guards(call_rate_band={"fact": [0.5, 1.0]}, call_rate_window=1).check(*seen)
+    free = _guards(call_rate_window=1)
+    free.check(*seen)
+    assert free.alarms(*seen[:2]) == {"optim/alarms": 0.0}
 
 
 def test_alarms_are_told_and_counted_and_the_run_goes_on() -> None:

@@ -49,7 +49,7 @@ class Measured:
     high: float
     unit: str
     bar: str | None
-    """What was asked for, as ">= 4"; None where nothing was."""
+    """What was asked for, as ">= 4", or "interval > 0" of the whole interval; None where nothing was."""
     n: int
     """Problems behind the figure, each counted once a seed; or repeats."""
     seeds: int = 1

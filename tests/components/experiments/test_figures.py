@@ -63,9 +63,24 @@ def test_the_area_under_the_curve_is_the_share_of_ordered_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bar", "value", "met"), [(">= 4", 4.0, True), (">= 4", 3.9, False), ("<= 0.5", 0.4, True), (None, -9.0, True)]
+    ("bar", "value", "met"),
+    [
+        (">= 4", 4.0, True),
+        (">= 4", 3.9, False),
+        ("<= 0.5", 0.4, True),
+        (None, -9.0, True),
+        ("0", 0.0, True),
+        ("0", 1.0, False),
+        ("<= 1e-4", 2e-4, False),
+        ("interval > 0", 1.1, True),
+        ("interval > 0", 1.0, False),
+        ("interval < 0", -1.1, True),
+        ("interval < 0", -0.5, False),
+    ],
 )
-def test_a_bar_is_met_by_the_value(bar: str | None, value: float, met: bool) -> None:
+def test_a_bar_is_met_by_the_value_or_where_it_says_so_by_the_interval(
+    bar: str | None, value: float, met: bool
+) -> None:
     one = Measured("m", value, value - 1, value + 1, "x", bar, 3, 3)
     assert meets(one) is met
     assert "<svg" in picture("A claim", [one])

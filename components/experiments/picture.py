@@ -51,7 +51,7 @@ def _panel(axis: Axes, unit: str, rows: Sequence[Measured]) -> None:
 
 
 def meets(row: Measured) -> bool:
-    """Whether the bar is met: by the value, or by its whole interval where the bar says so; True where none was asked."""
+    """Whether the bar is met: by the value, or by its whole interval where it says so; True where none was asked."""
     if row.bar is None:
         return True
     whole, sign, bound = _bound(row.bar)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import networkx
 import yaml
 
 from flows.shared.faults import UserFault
@@ -50,6 +49,8 @@ def open_repo(root: Path) -> Iterator[Any]:
 
 def stage_names(root: Path) -> tuple[str, ...]:
     """Stages of the project's `dvc.yaml`, every one after the stages it depends on."""
+    import networkx  # half a second that a stage, which only looks up its own definition, need not spend
+
     with open_repo(root) as repo:
         graph = networkx.DiGraph()
         for stage in repo.index.graph:

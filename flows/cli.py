@@ -150,7 +150,7 @@ def status() -> None:
 def up(
     cron: Annotated[list[str] | None, typer.Option(help="When to retrain, as cron says it; may be repeated.")] = None,
 ) -> None:
-    """Start the servers, the deployments and the watcher on loopback, until Ctrl-C."""
+    """Start the servers, the annotation page, the deployments and the watcher on loopback, until Ctrl-C."""
     from flows.up import up as run_services
 
     run_services(_project(), cron=tuple(cron or ()), say=_say)
@@ -180,6 +180,16 @@ def watch(once: Annotated[bool, typer.Option(help="Look once.")] = False) -> Non
         _say(sentence(look(paths)))
     else:
         look_for_ever(paths, say=_say)
+
+
+@app.command()
+def annotate(
+    port: Annotated[int | None, typer.Option(help="Where to listen on 127.0.0.1; infra/qanat.yaml by default.")] = None,
+) -> None:
+    """Serve the page on which people correct the model's decisions, until Ctrl-C."""
+    from flows.annotate import serve
+
+    serve(_project(), port=port, say=_say)
 
 
 @app.command()

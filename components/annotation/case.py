@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from components.schema.identity import stable_hash
 from components.schema.tool import ToolSpec
+from components.schema.trajectory import ANSWER
 
 Source = Literal["search", "rollouts", "feedback"]
 """Where the evidence is from: a searched tree, all decisions tried at the root, or a served answer that was judged."""
@@ -29,6 +30,11 @@ class Turn:
     """Whether the tool refused or failed."""
     cost: float | None = None
     """Units of the price sheet; None where it was never run."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was to be a call and is none: nobody can be asked to do likewise."""
+        return self.arguments is None and self.decision != ANSWER
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from components.annotation.case import Alternative, Case
 from components.schema.identity import stable_hash
 from components.schema.tool import ToolSpec
-from components.schema.trajectory import ANSWER
 
 Fields = Mapping[str, str]
 """Name of a control to what was entered."""
@@ -52,7 +51,7 @@ def _accept(case: Case, fields: Fields) -> dict[str, Any]:
     if not case.alternatives:
         raise BadEntry("accept: the model's action is not on record here. Fix: write what it should have done")
     proposed = case.alternatives[0]
-    if proposed.turn.arguments is None and proposed.turn.decision != ANSWER:
+    if proposed.turn.broken:
         raise BadEntry("accept: the proposed call is broken. Fix: correct it")
     last = (proposed.turn, *proposed.then)[-1]
     answer = last.text if proposed.correct and last.arguments is None else None
@@ -117,7 +116,10 @@ def _chosen(case: Case, fields: Fields, name: str) -> Alternative:
     number = fields.get(name, "")
     if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= len(case.alternatives):
         raise BadEntry(f"{name}: no action was chosen. Fix: choose one of 1 to {len(case.alternatives)}")
-    return case.alternatives[int(number) - 1]
+    chosen = case.alternatives[int(number) - 1]
+    if chosen.turn.broken:
+        raise BadEntry(f"{name}: action {number} is a broken call, which nothing can be learnt from. Fix: choose another")
+    return chosen
 
 
 def _action(alternative: Alternative) -> dict[str, Any]:

@@ -24,8 +24,8 @@ class _Row(BaseModel):
     response_id: str = ""
     thumbs: Literal["up", "down"]
     correction: str | None = None
-    question: str
-    answer: str = ""
+    question: str | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class FeedbackRead:
     """What the file holds."""
 
     rows: tuple[Feedback, ...]
-    """Thumbs down, and whatever carries a correction: what says nothing is wrong needs no annotator."""
+    """Thumbs down, and whatever carries a correction: what says nothing is wrong needs no annotator, and without the
+    question (servers may be told not to keep texts) nobody could judge."""
     unreadable: int
     """Lines that are no feedback."""
 
@@ -49,6 +50,7 @@ def read_feedback(path: Path) -> FeedbackRead:
         except ValidationError:
             unreadable += 1
             continue
-        if row.question.strip() and (row.thumbs == "down" or row.correction):
-            rows.append(Feedback(**row.model_dump()))
+        if row.question is not None and row.question.strip() and (row.thumbs == "down" or row.correction):
+            said = row.model_dump(exclude={"answer"})
+            rows.append(Feedback(**said, answer=row.answer or ""))
     return FeedbackRead(tuple(rows), unreadable)

@@ -75,4 +75,4 @@ def _doubts(case: Case, best: list[tuple[str, float]]) -> Iterator[Reason]:
         yield Reason("small margin", 1.0 - gap / MARGIN, f"{first} and {second} differ by {gap:.2f} in Q")
     proposed = case.alternatives[0].turn.decision
     if case.policy_is_known and proposed != first and proposed in dict(best):
-        yield Reason("disagreement", 1.0, f"the policy would take {proposed}, the search found {first} better")
+        yield Reason("disagreement", 1.0, f"the policy would take {proposed}, returns favour {first}")

@@ -6,6 +6,7 @@ Heavy libraries are imported inside the verbs, so that `qanat --help` answers at
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import signal
 import sys
@@ -190,6 +191,33 @@ def annotate(
     from flows.annotate import serve
 
     serve(_project(), port=port, say=_say)
+
+
+@app.command()
+def lineage(
+    thing: Annotated[
+        str, typer.Argument(help="Version, alias, run, response, annotation, commit or hash; `verify`: check all.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+) -> None:
+    """Tell what something came of and what came of it; `verify` computes every hash again."""
+    from flows import lineage as chain
+
+    if thing == "verify":
+        lines, whole = chain.check(_project())
+        for line in lines:
+            _say(line)
+        if not whole:
+            raise typer.Exit(1)
+        return
+    graph, item = chain.trace(_project(), thing)
+    if html is not None:
+        chain.write_page(graph, item, html)
+        _say(f"wrote {html}")
+    for line in [json.dumps(chain.as_json(graph, item), indent=2)] if as_json else chain.lines(graph, item):
+        if as_json or html is None:
+            _say(line)
 
 
 @app.command()

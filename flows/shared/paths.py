@@ -149,9 +149,14 @@ class Paths:
         return self.selfplay / "trees"
 
     @property
+    def serving_log(self) -> Path:
+        """What the model server records: responses by day, and feedback. Never tracked."""
+        return self.data / "serving"
+
+    @property
     def feedback(self) -> Path:
         """What users said of served answers; the model server appends."""
-        return self.data / "serving" / "feedback.jsonl"
+        return self.serving_log / "feedback.jsonl"
 
     @property
     def reports(self) -> Path:

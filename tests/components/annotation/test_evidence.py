@@ -38,8 +38,8 @@ def test_a_tree_tells_prior_q_cost_result_and_how_it_went_on() -> None:
     proposed, other = case.alternatives
     assert (proposed.turn.decision, proposed.correct) == ("answer", False)
     assert other.turn.result == "found area"
-    assert other.prior == next(row.prior for row in rows if row.node_id == f"{tree.tree_id}/0")
-    assert other.q == next(row.q for row in rows if row.node_id == f"{tree.tree_id}/0")
+    row = next(row for row in rows if row.depth == 1 and row.decision == "search")
+    assert (other.prior, other.q, other.visits, other.turn.cost) == (0.3, row.q, row.visits, row.cost_units)
     assert (other.then[-1].text, other.correct) == ("right", True)
     assert not list(cases_from_trees(rows, {}, KNOWN_SPECS))  # a problem that is not among the train problems
 

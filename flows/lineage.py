@@ -20,8 +20,10 @@ from flows.shared.paths import Paths
 
 _SHOWN = 160
 """Characters of a fact that are printed."""
-_NOT_PRINTED = frozenset({"path", "md5", "digest", "payload sha256"})
-"""Facts that the name of the thing says already."""
+_DIGITS = 12
+"""Of a hash, in lines for a person."""
+_NOT_PRINTED = frozenset({"path", "md5", "digest", "payload sha256", "stage", "name"})
+"""Facts that the line says already, or that would fill it."""
 
 
 def trace(paths: Paths, name: str) -> tuple[Lineage, Item]:
@@ -35,7 +37,7 @@ def trace(paths: Paths, name: str) -> tuple[Lineage, Item]:
 
 def lines(graph: Lineage, item: Item) -> list[str]:
     """For a terminal: the thing, what it came of, what came of it."""
-    told = [_line(item), *(f"  {name}: {_cut(value)}" for name, value in item.facts.items())]
+    told = [item.key, *(f"  {name}: {_cut(value)}" for name, value in item.facts.items())]
     for heading, steps in (("came of", graph.back(item)), ("led to", graph.forth(item))):
         told += ["", heading, *(map(_step, steps) if steps else ["  nothing that is on record"])]
     return told
@@ -80,12 +82,16 @@ def _step(step: Step) -> str:
 
 
 def _line(item: Item) -> str:
-    stage = f" ({item.facts['stage']})" if "stage" in item.facts else ""
-    return f"{item.key}{stage}"
+    """Hashes shortened to what is enough to ask for them."""
+    if "path" in item.facts:
+        return f"{item.facts['path']} {item.facts['md5'][:_DIGITS]}"
+    stage = f"{item.facts['stage']} " if "stage" in item.facts else ""
+    name = item.name[:_DIGITS] if item.kind in ("run", "commit", "promotion") else item.name
+    return f"{item.kind} {stage}{name}"
 
 
 def _facts(item: Item) -> str:
-    told = [f"{name} {_cut(value)}" for name, value in item.facts.items() if name not in {*_NOT_PRINTED, "stage"}]
+    told = [f"{name} {_cut(value)}" for name, value in item.facts.items() if name not in _NOT_PRINTED]
     return f": {', '.join(told)}" if told else ""
 
 

@@ -47,7 +47,7 @@ class Step:
     depth: int
     item: Item
     again: bool
-    """What follows from here was told before."""
+    """It was told before, with what follows from it."""
 
 
 class Lineage:
@@ -122,8 +122,7 @@ def _walk(item: Item, links: Mapping[str, Sequence[str]], items: Mapping[str, It
     stack = [(1, key) for key in reversed(links.get(item.key, ()))]
     while stack:
         depth, key = stack.pop()
-        following = links.get(key, ())
-        yield Step(depth, items[key], again=key in seen and bool(following))
+        yield Step(depth, items[key], again=key in seen)
         if key not in seen:
             seen.add(key)
-            stack += [(depth + 1, one) for one in reversed(following)]
+            stack += [(depth + 1, one) for one in reversed(links.get(key, ()))]

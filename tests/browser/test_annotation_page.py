@@ -185,12 +185,15 @@ def test_going_back_and_sending_again_adds_nothing(
 
 
 def test_a_page_of_another_site_cannot_post_for_the_annotator(
-    browser: Browser, url: str, place: Workplace, complaints: list[str]
+    browser: Browser, url: str, place: Workplace
 ) -> None:
-    page = _signed_in(browser, url, complaints)
-    target = page.url
-    evil = page.context.new_page()
-    form = f'<form method="post" action="{target}"><input name="verdict" value="accept"></form>'
+    context = browser.new_context()
+    page, evil = context.new_page(), context.new_page()
+    page.goto(url)
+    page.fill("#name", "Ada")
+    page.keyboard.press("Enter")
+    expect(page.locator("#quick")).to_be_visible()
+    form = f'<form method="post" action="{page.url}"><input name="verdict" value="accept"></form>'
     evil.set_content(f"{form}<script>document.forms[0].submit()</script>")
     expect(evil.locator("body")).to_contain_text("refused")
     assert written(place) == ()

@@ -116,11 +116,11 @@ def test_up_starts_everything_status_tells_it_and_sigterm_leaves_nothing(
     up = subprocess.Popen([*qanat, "up"], cwd=project.root, stdout=subprocess.PIPE, text=True)
     assert up.stdout is not None
     running = set()
-    while len(running) < 4:
+    while len(running) < 5:
         line = up.stdout.readline()
         assert line, "it ended"
         running |= {line.split()[0]} if line.split()[1] == "up" else set()
-    assert running == {"prefect", "mlflow", "deployments", "watch"}
+    assert running == {"prefect", "mlflow", "annotation", "deployments", "watch"}
     pids = [one.pid for one in read_states(project.up)]
     assert (
         "prefect      up" in subprocess.run([*qanat, "status"], cwd=project.root, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""Everything that is left running: the servers, the annotation page, the deployments and the watcher, under one supervisor, on loopback.
+"""Everything that is left running, under one supervisor, on loopback: the servers, pages, deployments and the watcher.
 
 Takes the project's paths; runs until Ctrl-C or SIGTERM. A service more is one line in `services`. Leaves no process.
 """

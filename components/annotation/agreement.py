@@ -1,7 +1,7 @@
 """How far annotators agree on the first decision: share of equal ones and Cohen's kappa.
 
-Takes what annotators said; gives one line a pair of people who looked at the same prompts. Kappa is (p_o - p_e) / (1 - p_e) with
-p_e from each person's own frequencies (Cohen 1960). Judges nobody and drops no row.
+Takes what annotators said; gives one line a pair of people who looked at the same prompts. Kappa is
+(p_o - p_e) / (1 - p_e) with p_e from each person's own frequencies (Cohen 1960). Judges nobody and drops no row.
 """
 
 from __future__ import annotations

@@ -87,7 +87,9 @@ def _calls(case: Case, fields: Fields) -> Iterator[dict[str, Any]]:
         if not name:
             return
         if name not in specs:
-            raise BadEntry(f"call {place + 1}: there is no tool {name!r:.80} here. Fix: choose one of {', '.join(specs)}")
+            raise BadEntry(
+                f"call {place + 1}: there is no tool {name!r:.80} here. Fix: choose one of {', '.join(specs)}"
+            )
         yield {"tool": name, "arguments": dict(_arguments(specs[name], fields, f"call{place}.{name}."))}
 
 
@@ -118,7 +120,9 @@ def _chosen(case: Case, fields: Fields, name: str) -> Alternative:
         raise BadEntry(f"{name}: no action was chosen. Fix: choose one of 1 to {len(case.alternatives)}")
     chosen = case.alternatives[int(number) - 1]
     if chosen.turn.broken:
-        raise BadEntry(f"{name}: action {number} is a broken call, which nothing can be learnt from. Fix: choose another")
+        raise BadEntry(
+            f"{name}: action {number} is a broken call, which nothing can be learnt from. Fix: choose another"
+        )
     return chosen
 
 

@@ -1,8 +1,8 @@
 """Who may ask this server for what: only loopback names, only its own pages, only bodies of a sane size.
 
 Takes requests; gives them on or refuses them. A page of another site can neither post here (its `Origin` and
-`Sec-Fetch-Site` give it away) nor read answers under a name that it resolves to loopback (the `Host` is checked), and no
-page from here loads anything from elsewhere (Content-Security-Policy). Knows no annotations.
+`Sec-Fetch-Site` give it away) nor read answers under a name that it resolves to loopback (the `Host` is checked), and
+no page from here loads anything from elsewhere (Content-Security-Policy). Knows no annotations.
 """
 
 from __future__ import annotations

@@ -81,9 +81,7 @@ def _add_lock(graph: Lineage, sources: Sources, lock: Lock, runs: Mapping[str, R
             graph.link(_data(graph, sources, path, md5), run)
 
 
-def _run_of_stage(
-    graph: Lineage, sources: Sources, lock: Lock, stage: str, runs: Mapping[str, RunRecord]
-) -> Item:
+def _run_of_stage(graph: Lineage, sources: Sources, lock: Lock, stage: str, runs: Mapping[str, RunRecord]) -> Item:
     """The MLflow run that made the stage's outputs; where no reference is left, the stage itself."""
     reference = read_reference(sources.paths, lock, stage)
     run_id = str(reference.get("mlflow_run_id", f"{stage}@{lock.digest[:12]}"))

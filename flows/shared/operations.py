@@ -1,4 +1,4 @@
-"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, the annotation page, notifications, room on the disk, retention.
+"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, their page, notifications, room on the disk, gc.
 
 Takes the project's paths; gives frozen settings, the defaults where there is no file. Does not start anything.
 """

@@ -184,9 +184,7 @@ def test_going_back_and_sending_again_adds_nothing(
     assert len(written(place)) == 1
 
 
-def test_a_page_of_another_site_cannot_post_for_the_annotator(
-    browser: Browser, url: str, place: Workplace
-) -> None:
+def test_a_page_of_another_site_cannot_post_for_the_annotator(browser: Browser, url: str, place: Workplace) -> None:
     context = browser.new_context()
     page, evil = context.new_page(), context.new_page()
     page.goto(url)
@@ -199,9 +197,7 @@ def test_a_page_of_another_site_cannot_post_for_the_annotator(
     assert written(place) == ()
 
 
-def test_progress_and_agreement_are_shown(
-    browser: Browser, url: str, complaints: list[str], place: Workplace
-) -> None:
+def test_progress_and_agreement_are_shown(browser: Browser, url: str, complaints: list[str], place: Workplace) -> None:
     for number in range(3):
         place.save(case(number), "accept", {}, "Bob")
         place.save(case(number), "accept" if number else "no_tool", {}, "Cy")

@@ -1,4 +1,4 @@
-"""Lineage on a real project: DVC ran its stages, MLflow keeps runs and versions, the ledger its promotion, git the code."""
+"""Lineage on a real project: stages run by DVC, runs and versions in MLflow, a promotion in the ledger, code in git."""
 
 from __future__ import annotations
 

@@ -100,8 +100,10 @@ def _data(graph: Lineage, sources: Sources, path: str, md5: str) -> Item:
     key = f"{path}@{md5}"
     if f"data {key}" in graph.items:
         return graph.items[f"data {key}"]
-    members = tuple(listing(sources.paths, md5))
-    return graph.add(Item("data", key, {"path": path, "md5": md5}), md5, *(digest for _, digest in members))
+    # annotation files are things of their own
+    own = path == sources.paths.annotations.relative_to(sources.paths.root).as_posix()
+    members = () if own else tuple(digest for _, digest in listing(sources.paths, md5))
+    return graph.add(Item("data", key, {"path": path, "md5": md5}), md5, *members)
 
 
 def _add_run(graph: Lineage, sources: Sources, run_id: str, run: RunRecord) -> Item:
@@ -241,17 +243,17 @@ def _add_annotations(graph: Lineage, sources: Sources, wanted: str | None) -> No
 
 
 def _annotation_file(graph: Lineage, content: Path, name: str, md5: str, wanted: str | None) -> Item:
-    item = Item("file", f"{name}@{md5}", {"path": name, "md5": md5})
-    if item.key in graph.items:
-        return graph.items[item.key]
+    item = graph.add(Item("file", f"{name}@{md5}", {"path": name, "md5": md5}), name, md5)
+    if "annotations" in item.facts or not content.is_file():
+        return item
     count = 0
     found: dict[str, Any] | None = None
-    for line in read_lines(content) if content.is_file() else ():
+    for line in read_lines(content):
         count += 1
         if wanted is not None and wanted.encode() in line.content:
             row = _object(line.content)
             found = row if row.get("annotation_id") == wanted else found
-    item = graph.add(Item("file", item.name, {**item.facts, "annotations": str(count)}), name)
+    item = graph.add(Item("file", item.name, {"annotations": str(count)}))
     if found is not None and wanted is not None:
         told = ("kind", "annotator", "created", "prompt")
         facts = {key: str(found[key]) for key in told if key in found}

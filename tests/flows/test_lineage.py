@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -16,6 +17,7 @@ from flows import lineage
 from flows.shared import promotion
 from flows.shared.faults import UserFault
 from flows.shared.lineage_graph import Item, Lineage, UnknownThing
+from flows.shared.lineage_locks import cached
 from flows.shared.paths import Paths
 from flows.shared.promoting import open_desk
 from flows.shared.review import write_review
@@ -32,9 +34,10 @@ ANNOTATION = {
 RESPONSE = {"response_id": "resp-1", "version": "1", "at": "2026-11-22T10:00:00Z", "channel": "champion", "new": 1}
 
 
-@pytest.fixture
-def promoted(project: Paths) -> Paths:
+@pytest.fixture(scope="module")
+def promoted(shared_project: Paths) -> Paths:
     """The project after `dvc repro`, promotion and one served answer."""
+    project = shared_project
     (project.annotations / "a.jsonl").write_text(json.dumps(ANNOTATION) + "\n")
     track(project)
     subprocess.run(["dvc", "repro", "-q"], cwd=project.root, check=True)
@@ -98,9 +101,10 @@ def test_a_thing_is_found_by_every_name_it_has_and_told_in_every_form(promoted: 
 
 
 def test_a_project_in_which_nothing_ran_has_no_lineage_and_none_is_made(
-    project: Paths, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    project = Paths(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserFault, match="names nothing"):
         lineage.trace(project, "champion")
     assert lineage.check(project) == (["0 links hold, 0 are broken, 0 cannot be checked any more"], True)
@@ -141,23 +145,31 @@ def test_verify_says_which_link_is_broken(promoted: Paths) -> None:
         broken = [line for line in lines if line.startswith("BROKEN")]
         assert whole == (not told), lines
         assert all(told in line for line in broken), lines
-    report.write_text("{}")
+    undo = _edit(report)
     assert any("gate's report" in line for line in lineage.check(promoted)[0])
+    undo()
 
 
 def test_verify_sees_an_edited_ledger_lost_annotations_and_a_commit_that_is_not_there(promoted: Paths) -> None:
-    with sqlite3.connect(promoted.ledger_db) as connection:
+    desk, ledger = open_desk(promoted), promoted.ledger_db.read_bytes()
+    desk.ledger.close()
+    tags = desk.registry.version("1").tags
+    hidden = cached(promoted, tags["data.annotations.md5"])
+    away = hidden.rename(hidden.with_suffix(".away"))
+    (promoted.annotations / "a.jsonl").rename(promoted.root / "a.jsonl")
+    desk.registry.tag_version("1", {"git.sha": "0" * 40})
+    with contextlib.closing(sqlite3.connect(promoted.ledger_db)) as connection, connection:
         connection.execute("UPDATE ledger_entries SET body = replace(body, 'Bea', 'Eve') WHERE number = 1")
-    (stored,) = (file for file in (promoted.root / ".dvc/cache/files/md5").rglob("*.dir"))
     lines, whole = lineage.check(promoted)
+    promoted.ledger_db.write_bytes(ledger)
+    desk.registry.tag_version("1", {"git.sha": tags["git.sha"]})
+    away.rename(hidden)
+    (promoted.root / "a.jsonl").rename(promoted.annotations / "a.jsonl")
     assert not whole
     assert [line for line in lines if "row 1 was edited" in line]
-    desk = open_desk(promoted)
-    desk.registry.tag_version("1", {"git.sha": "0" * 40})
-    stored.unlink()
-    lines, _ = lineage.check(promoted)
     assert [line for line in lines if line.startswith("BROKEN") and "no such commit" in line]
     assert [line for line in lines if line.startswith("GONE") and "data/annotations" in line]
+    assert lineage.check(promoted)[1]
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The drawing of a lineage in a real browser: no complaint, boxes beside one another, facts a click away."""
+"""The drawing of a lineage in a real browser: no complaint, boxes in layers, facts a click away."""
 
 from __future__ import annotations
 
@@ -42,12 +42,18 @@ def test_the_page_loads_without_errors_or_requests(page: Page, complaints: list[
     assert page.evaluate("window.broken") is None  # text from data stays text
 
 
-def test_causes_are_left_and_effects_right_and_no_boxes_overlap(page: Page) -> None:
+def test_effects_are_above_causes_and_no_boxes_overlap(page: Page) -> None:
     boxes = [box for one in page.locator("svg rect").all() if (box := one.bounding_box()) is not None]
     assert len(boxes) == 7
     assert len({(box["x"], box["y"]) for box in boxes}) == 7
-    order = sorted({box["x"] for box in boxes})
-    assert len(order) == 4
+    layers = sorted({box["y"] for box in boxes})
+    assert [sum(box["y"] == layer for box in boxes) for layer in layers] == [1, 1, 1, 4]
+    expect(page.locator("svg a").first).to_contain_text("resp-1")
+    for text in page.locator("svg a").all():
+        box, word = text.locator("rect").bounding_box(), text.locator(".says").bounding_box()
+        assert box is not None
+        assert word is not None
+        assert word["x"] + word["width"] <= box["x"] + box["width"]
     assert page.locator("svg path").count() == 6
 
 

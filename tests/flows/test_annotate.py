@@ -49,7 +49,13 @@ def test_what_stages_left_is_annotated_versioned_and_struck_off_the_queue(projec
         assert "Nothing is left for you, Ada" in done.text
         first = _tracked(project)
         project.feedback.parent.mkdir(parents=True)
-        said = {"feedback_id": "f", "response_id": "r", "thumbs": "down", "question": "Who was it?", "answer": "Nobody."}
+        said = {
+            "feedback_id": "f",
+            "response_id": "r",
+            "thumbs": "down",
+            "question": "Who was it?",
+            "answer": "Nobody.",
+        }
         project.feedback.write_text(json.dumps(said) + "\n")
         assert "A user said no" in client.get("/next").text  # new evidence is seen without a restart
         row = {"kind": "pair", "annotation_id": "h", "prompt": "?", "annotator": "b", "created": "2026-01-31T12:00:00Z"}

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE_MS = 60_000
+"""How long a page may take on a busy machine; nothing waits longer than it has to."""
 
 
 @contextlib.contextmanager
@@ -29,6 +31,7 @@ def opened(path: Path, complaints: list[str]) -> Iterator[Page]:
 def launched() -> Iterator[Browser]:
     """A browser for the time of a `with`."""
     executable = _find_browser()
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser

@@ -49,7 +49,7 @@ def add(paths: Paths, files: Sequence[Path]) -> tuple[list[str], bool]:
     ]
     if added.quarantine is not None:
         lines.append(f"refused rows are kept in {added.quarantine.relative_to(paths.root)}")
-    return [*lines, *_follow_up(paths, added)], not added.rejects
+    return [*lines, *follow_up(paths, added)], not added.rejects
 
 
 def _as_rows(file: Path, scratch: Path) -> Path:
@@ -69,7 +69,7 @@ def _refused(added: Added) -> int:
     return len({(reject.file, reject.line, reject.text) for reject in added.rejects})
 
 
-def _follow_up(paths: Paths, added: Added) -> list[str]:
+def follow_up(paths: Paths, added: Added) -> list[str]:
     """Version what is there and tell the server: both may fail without losing a row."""
     if added.file is None:
         return []

@@ -6,6 +6,7 @@ Heavy libraries are imported inside the verbs, so that `qanat --help` answers at
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import signal
 import sys
@@ -150,7 +151,7 @@ def status() -> None:
 def up(
     cron: Annotated[list[str] | None, typer.Option(help="When to retrain, as cron says it; may be repeated.")] = None,
 ) -> None:
-    """Start the servers, the deployments and the watcher on loopback, until Ctrl-C."""
+    """Start the servers, the annotation page, the deployments and the watcher on loopback, until Ctrl-C."""
     from flows.up import up as run_services
 
     run_services(_project(), cron=tuple(cron or ()), say=_say)
@@ -180,6 +181,43 @@ def watch(once: Annotated[bool, typer.Option(help="Look once.")] = False) -> Non
         _say(sentence(look(paths)))
     else:
         look_for_ever(paths, say=_say)
+
+
+@app.command()
+def annotate(
+    port: Annotated[int | None, typer.Option(help="Where to listen on 127.0.0.1; infra/qanat.yaml by default.")] = None,
+) -> None:
+    """Serve the page on which people correct the model's decisions, until Ctrl-C."""
+    from flows.annotate import serve
+
+    serve(_project(), port=port, say=_say)
+
+
+@app.command()
+def lineage(
+    thing: Annotated[
+        str, typer.Argument(help="Version, alias, run, response, annotation, commit or hash; `verify`: check all.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+) -> None:
+    """Tell what something came of and what came of it; `verify` computes every hash again."""
+    from flows import lineage as chain
+
+    if thing == "verify":
+        lines, whole = chain.check(_project())
+        for line in lines:
+            _say(line)
+        if not whole:
+            raise typer.Exit(1)
+        return
+    graph, item = chain.trace(_project(), thing)
+    if html is not None:
+        chain.write_page(graph, item, html)
+        _say(f"wrote {html}")
+    for line in [json.dumps(chain.as_json(graph, item), indent=2)] if as_json else chain.lines(graph, item):
+        if as_json or html is None:
+            _say(line)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Everything that is left running: the servers, the deployments and the watcher, under one supervisor, on loopback.
+"""Everything that is left running, under one supervisor, on loopback: the servers, pages, deployments and the watcher.
 
 Takes the project's paths; runs until Ctrl-C or SIGTERM. A service more is one line in `services`. Leaves no process.
 """
@@ -28,11 +28,13 @@ def services(paths: Paths, *, cron: tuple[str, ...]) -> tuple[Service, ...]:
     env = {"PREFECT_API_URL": f"{prefect}/api", "MLFLOW_TRACKING_URI": tracking_uri(paths)}
     server = (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports.prefect))
     pages = tuple(mlflow_command(paths, port=ports.mlflow))
+    annotating = f"http://127.0.0.1:{ports.annotation}"
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     schedule = tuple(word for one in cron for word in ("--cron", one))
     return (
         Service("prefect", server, health=f"{prefect}/api/health", page=prefect, env=env),
         Service("mlflow", pages, health=f"{mlflow}/health", page=mlflow, env=quiet),
+        Service("annotation", _qanat("annotate"), health=f"{annotating}/health", page=annotating, env=env),
         Service("deployments", _qanat("deploy", *schedule), env=env, after=("prefect",)),
         Service("watch", _qanat("watch"), env=env, after=("prefect",)),
     )

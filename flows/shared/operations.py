@@ -1,4 +1,4 @@
-"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, notifications, room on the disk, retention.
+"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, their page, notifications, room on the disk, gc.
 
 Takes the project's paths; gives frozen settings, the defaults where there is no file. Does not start anything.
 """
@@ -28,6 +28,7 @@ class Ports(_Strict):
 
     prefect: Port = 4200
     mlflow: Port = 5000
+    annotation: Port = 4300
 
 
 class WatchSettings(_Strict):
@@ -43,6 +44,15 @@ class WatchSettings(_Strict):
     """How often the folder is looked at."""
     attempts: int = Field(default=3, ge=1)
     """Retrains for the same annotations when one was interrupted (crash, reboot); one that failed is not repeated."""
+
+
+class AnnotationSettings(_Strict):
+    """How annotators share the queue of the annotation page."""
+
+    claim_seconds: float = Field(default=900.0, gt=0, allow_inf_nan=False)
+    """A case that somebody opened is shown to nobody else for so long."""
+    doubled: float = Field(default=0.1, ge=0, le=1)
+    """Share of cases that two people are to annotate, so that their agreement is known."""
 
 
 class Hook(_Strict):
@@ -74,6 +84,7 @@ class Operations(_Strict):
 
     ports: Ports = Ports()
     watch: WatchSettings = WatchSettings()
+    annotation: AnnotationSettings = AnnotationSettings()
     notify: tuple[Hook, ...] = ()
     free_gigabytes: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     """A stage does not start with less room on the disk."""

@@ -149,6 +149,16 @@ class Paths:
         return self.selfplay / "trees"
 
     @property
+    def serving_log(self) -> Path:
+        """What the model server records: responses by day, and feedback. Never tracked."""
+        return self.data / "serving"
+
+    @property
+    def feedback(self) -> Path:
+        """What users said of served answers; the model server appends."""
+        return self.serving_log / "feedback.jsonl"
+
+    @property
     def reports(self) -> Path:
         return self.data / "reports"
 
@@ -249,6 +259,11 @@ class Paths:
     def intake(self) -> Path:
         """Lock, index and quarantine of added annotations."""
         return self.store / "intake"
+
+    @property
+    def annotation_claims(self) -> Path:
+        """Who works on which case of the annotation page."""
+        return self.store / "annotation.db"
 
     @property
     def newest_retrain(self) -> Path:

@@ -95,6 +95,17 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A git repository with a DAG of three stages; the second one uses the frame and can be paused."""
+    return _make_project(tmp_path, mlflow_store, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Path) -> Iterator[Paths]:
+    """The same, one for all tests of a file: they leave it as it was."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _make_project(tmp_path_factory.mktemp("shared"), mlflow_store, monkeypatch)
+
+
+def _make_project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     files = {"dvc.yaml": DAG, "params.yaml": "profile: demo\nseed: 0\n", "data/source.txt": "water\n"}
     files["mlflow/registry.yaml"] = REGISTRY.format(model=tmp_path.name)
     scripts = {"stages/first.py": FIRST, "stages/second.py": SECOND, "stages/third.py": THIRD}

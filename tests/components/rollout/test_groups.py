@@ -48,7 +48,7 @@ def collect(
     problems: Sequence[Problem] = PROBLEMS, *, seed: int = 5, judging: bool, **reward: Any
 ) -> tuple[Group, ...]:
     one = replace(collector(), seed=seed, reward=RewardSettings(**reward))
-    return one.collect(problems, one.reward, judging=judging, seed=seed)
+    return one.collect(problems, judging=judging, seed=seed)
 
 
 @cache
@@ -198,7 +198,7 @@ def test_potentials_leave_finished_branches_of_a_problem_with_the_same_likelihoo
 def test_distractors_are_scored_at_every_state_and_recorded() -> None:
     problems = [make_problem(f"{text}?", answer, max_calls=2) for text, answer in (("Why", "Lima"), ("Who", "Rome"))]
     one = replace(collector(), problems=tuple(problems), reward=RewardSettings(distractors=1))
-    for group in one.collect(problems, one.reward, judging=True, seed=1):
+    for group in one.collect(problems, judging=True, seed=1):
         for trajectory in group.trajectories:
             assert trajectory.outcome.evidence is not None
             assert [len(reading.rivals) for reading in trajectory.outcome.evidence.readings] == [1]

@@ -120,7 +120,7 @@ def siblings() -> tuple[Group, ...]:
         settings,
         seed=5,
     )
-    return collector.collect(problems, collector.reward, judging=False, seed=5)
+    return collector.collect(problems, judging=False, seed=5)
 
 
 def test_the_siblings_of_a_nested_call_stop_at_its_result_not_inside_it() -> None:

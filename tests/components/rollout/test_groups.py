@@ -13,6 +13,7 @@ from doubles import FakeToolbox, make_problem
 from tiny_models import tiny_policy
 
 from components.policy.policy import Policy
+from components.reward.at_price import at_price
 from components.reward.parts import PARTS, cost_of, total
 from components.reward.settings import RewardSettings
 from components.rollout.groups import Collector, GroupSettings, batch_problems, collect_groups
@@ -140,6 +141,23 @@ def test_the_price_rises_over_the_first_steps() -> None:
         assert free is not None
         shares.append((free - reward) / (REWARD.price * cost_of(parts, REWARD)))
     assert shares == pytest.approx([0.2, 1.0, 1.0])
+
+
+def test_a_problem_that_tells_a_price_is_paid_and_read_under_it() -> None:
+    told = tuple(replace(problem, price=0.7) for problem in PROBLEMS)
+    for free, priced in zip(collect(judging=True, price=0.7), collect(told, judging=True, price=0.0), strict=True):
+        assert priced.context_ids != free.context_ids
+        for trajectory, reward in zip(priced.trajectories, priced.rewards, strict=True):
+            parts = trajectory.outcome.reward_parts
+            assert parts is not None
+            assert reward == total(parts, RewardSettings(price=0.7))
+
+
+def test_judged_branches_scored_again_under_their_own_price_are_what_they_were() -> None:
+    for group in groups():
+        again = at_price(group, group.problem, group.context_ids, prices=PriceSheet(), settings=REWARD)
+        assert again.rewards == pytest.approx(group.rewards)
+        assert again.trajectories == group.trajectories
 
 
 def test_a_step_repeats_itself() -> None:

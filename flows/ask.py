@@ -51,9 +51,7 @@ class Answered:
     """Cost to units of the price sheet."""
 
 
-def ask(
-    paths: Paths, question: str, *, rerank: Literal["q"] | None = None, price: float | None = None
-) -> Answered:
+def ask(paths: Paths, question: str, *, rerank: Literal["q"] | None = None, price: float | None = None) -> Answered:
     """The champion's way to an answer: by its own decisions, or by the greatest Q(s, a) where it has a Q.
 
     `rerank` insists on Q. `price`: what one unit of cost is to count against a correct answer.

@@ -264,9 +264,10 @@ def seed_annotations() -> None:
     from flows.shared.tracking import track
 
     paths = _project()
-    seed(paths)
+    files = seed(paths)
     track(paths)
-    _say(f"wrote {paths.seed_annotations.relative_to(paths.root)}")
+    for file in files:
+        _say(f"wrote {file.relative_to(paths.root)}")
 
 
 def _settle(version: str, *, approved: bool, by: str | None, why: str) -> None:

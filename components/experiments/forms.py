@@ -70,8 +70,6 @@ def _difference(name: str, seeds: Seeds, usual: Seeds, *, policy: str = "reinfor
 FORMS_EXPERIMENT = Experiment(
     name="forms",
     claim="The default form is the best of the four, and each of its parts earns its place",
-    variants=tuple(
-        Variant(name, meaning, params=params) for name, (meaning, params) in {**FORMS, **ABLATIONS}.items()
-    ),
+    variants=tuple(Variant(name, meaning, params=params) for name, (meaning, params) in {**FORMS, **ABLATIONS}.items()),
     analyse=analyse,
 )

@@ -22,7 +22,9 @@ def analyse(found: Found) -> Sequence[Measured]:
             _share("share of the full recipe's gain in utility", full, hidden, price=WEIGHT),
             _share("share of the full recipe's gain in accuracy", full, hidden, price=0.0),
             *(
-                level(f"{what}, {name}", seeds, policy, metric=f"eval/{what}", cost_weight=WEIGHT, unit="%", scale=100.0)
+                level(
+                    f"{what}, {name}", seeds, policy, metric=f"eval/{what}", cost_weight=WEIGHT, unit="%", scale=100.0
+                )
                 for name, seeds, policy in (*policies, ("full recipe", full, "reinforced"))
                 for what in ("utility", "accuracy")
             ),
@@ -46,7 +48,9 @@ def analyse(found: Found) -> Sequence[Measured]:
 
 def _share(measure: str, full: Seeds, hidden: Seeds, *, price: float) -> Measured | None:
     """(hidden - base) / (full - base), the same problems."""
-    tables = [_utilities(seeds, who, price) for seeds, who in ((full, "base"), (hidden, "reinforced"), (full, "reinforced"))]
+    tables = [
+        _utilities(seeds, who, price) for seeds, who in ((full, "base"), (hidden, "reinforced"), (full, "reinforced"))
+    ]
     keys = sorted(set.intersection(*(set(table) for table in tables)))
     base, ours, whole = (np.array([table[key] for key in keys]) for table in tables)
     groups = {row.problem_id: row.group for row in pooled(full, "base")}

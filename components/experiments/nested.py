@@ -26,7 +26,9 @@ def analyse(found: Found) -> Sequence[Measured]:
     return present(
         [
             _difference("delegate - flat, accuracy", nested, flat, "eval/accuracy", "points", 100.0, ">= 0"),
-            _difference("delegate - flat, cost per correct", nested, flat, "eval/cost_per_correct", "cost", 1.0, "<= 0"),
+            _difference(
+                "delegate - flat, cost per correct", nested, flat, "eval/cost_per_correct", "cost", 1.0, "<= 0"
+            ),
             _difference("delegate - not rolled up, cost", nested, apart, "eval/cost", "cost", 1.0, None),
             _difference("delegate - not rolled up, utility", nested, apart, "eval/utility", "points", 100.0, None),
             *(

@@ -45,8 +45,6 @@ def analyse(found: Found) -> Sequence[Measured]:
     return present(rows)
 
 
-
-
 def _called(seeds: Seeds) -> dict[str, tuple[str, float]]:
     """Of the held-out problems that need a call (the direct answer is wrong, a call makes it right): group, called."""
     found = {}

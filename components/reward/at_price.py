@@ -22,7 +22,9 @@ def reward_for(problem: Problem, settings: RewardSettings, *, warm: float = 1.0)
     return settings.model_copy(update={"price": price * warm})
 
 
-def at_price(group: Group, problem: Problem, context_ids: tuple[int, ...], *, prices: PriceSheet, settings: RewardSettings) -> Group:
+def at_price(
+    group: Group, problem: Problem, context_ids: tuple[int, ...], *, prices: PriceSheet, settings: RewardSettings
+) -> Group:
     """The group as it would be had its problem told the price of `problem`, whose root state reads `context_ids`.
 
     Raises:

@@ -83,7 +83,9 @@ def rollout_by_q(
         for number, (state, transition) in zip(going, stepped, strict=True):
             states[number], transitions[number] = state, (*transitions[number], transition)
     return tuple(
-        finish(state, done, policy_id=policy.policy_id, seed=one, success=_success(state, done[-1].action), forced=force)
+        finish(
+            state, done, policy_id=policy.policy_id, seed=one, success=_success(state, done[-1].action), forced=force
+        )
         for state, done, one in zip(states, transitions, seeds, strict=True)
     )
 

@@ -73,7 +73,14 @@ def test_a_forced_tool_is_played_only_where_the_problem_offers_it(tmp_path: Path
     problems = [replace(one, tool_names=("convert",) if i % 2 else ("search",)) for i, one in enumerate(SOLVED)]
     assert tools_of(problems) == ("search", "convert")
     plays = plan("clone", tools_of(problems), (0.3,))
-    assert [play.policy for play in plays] == ["base", "never-call", "always-search", "always-convert", "clone", "clone@0.3"]
+    assert [play.policy for play in plays] == [
+        "base",
+        "never-call",
+        "always-search",
+        "always-convert",
+        "clone",
+        "clone@0.3",
+    ]
     theatre = Theatre()
     for tool in ("search", "convert"):
         (play,) = (one for one in plays if one.force == (tool,))

@@ -1,7 +1,7 @@
 """Acting as a model was trained to: by its own decisions or by Q(s, a), and under the price that it is told.
 
-Takes a policy, what was kept beside its weights (`Manner`), problems and tools; gives trajectories like any rollout. Who
-evaluates a model and who serves it ask here, so that what is measured is what is served. Trains and judges nothing.
+Takes a policy, what was kept beside its weights (`Manner`), problems and tools; gives trajectories like any rollout.
+Who evaluates a model and who serves it ask here, so that what is measured is what is served. Trains nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from components.rollout.rerank import rollout_by_q, values_by
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.toolbox import Toolbox
+
+
+GREEDY = RolloutSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def act(
     seed: int,
     price: float | None = None,
     force: tuple[str, ...] = (),
-    settings: RolloutSettings = RolloutSettings(),
+    settings: RolloutSettings = GREEDY,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trajectory, ...]:
     """One trajectory a problem, in order, under `price` (None: the usual one). `force`: decisions of the first turns.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -190,7 +191,7 @@ class ReinforceSettings(TrainerSettings):
     @field_validator("price_conditioned")
     @classmethod
     def _levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        ascending = all(low < high for low, high in zip(levels, levels[1:], strict=False))
+        ascending = all(low < high for low, high in pairwise(levels))
         if not ascending or any(level < 0 for level in levels) or len(levels) == 1:
             raise ValueError("must be at least two prices >= 0, ascending, or none")
         return levels

@@ -41,7 +41,7 @@ def open_actor(paths: Paths, params: Params, folder: Path, *, policy_id: str) ->
 
 @dataclass(frozen=True, slots=True)
 class Player(Actor):
-    """What plays problems as its model was trained to act: by Q where it has one, under a price where it follows one."""
+    """What plays problems as its model was trained to: by Q where it has one, told a price where it follows one."""
 
     manner: Manner
 

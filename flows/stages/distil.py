@@ -29,8 +29,8 @@ from flows.shared.training import curated_specs, load_trainable, open_encoder, r
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
 """Of what reinforcement tried: what it wrote and answered. The decision at the root was learnt there from all values;
-the cheapest correct branch alone would teach to answer whatever a guess once got right. Where a price is told, so is what
-self-play found: its cheapest path is not what every price asks for."""
+the cheapest correct branch alone would teach to answer whatever a guess once got right. Where a price is told, so is
+what self-play found: its cheapest path is not what every price asks for."""
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 def _write_heads(
     run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem], folder: Path
 ) -> None:
-    """What the reinforced model has beside its weights: prices that it follows, heads fitted to the distilled weights."""
+    """What the reinforced model has beside its weights: prices it follows, and heads fitted to the new weights."""
     write_levels(folder, read_levels(run.paths.model("reinforced")))
     trajectories = read_records(run.paths.rollouts, Trajectory)
     write_values_of(run, policy, encoder, problems, trajectories, folder)

@@ -19,10 +19,10 @@ from components.schema.tool import ToolSpec
 from components.schema.trajectory import Trajectory
 from components.tools.composite import offered
 from components.tools.prices import PriceSheet
-from flows.shared.acting import open_player
 from flows.shared.faults import UserFault
 from flows.shared.params import Params, load_params
 from flows.shared.paths import Paths
+from flows.shared.playing import open_player
 from flows.shared.registry import Registry, Version
 from flows.shared.registry_settings import load_registry_settings
 from flows.shared.transcript import Price, summary_line, transcript

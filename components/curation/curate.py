@@ -197,7 +197,7 @@ def _demonstrations(
 
 
 def _known(annotations: Sequence[Annotation]) -> Known:
-    """How people worked on every prompt that somebody showed, in this profile or not: some are asked by nested calls."""
+    """How people worked on every prompt that somebody showed, of this profile or not: nested calls ask them."""
     return {
         row.prompt: (*map(action_of, row.steps), answer_action(row.answer))
         for row in reversed(annotations)

@@ -93,7 +93,7 @@ def _levels(one: Seeds, anew: Seeds, price: float) -> list[Measured | None]:
 
 FRONTIER = Experiment(
     name="frontier",
-    claim="One model that is told its price walks the same frontier of accuracy and cost as models trained for each price",
+    claim="One model that is told its price walks the frontier of accuracy and cost of models trained for each price",
     variants=(
         Variant(
             "one",

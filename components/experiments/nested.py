@@ -1,4 +1,4 @@
-"""`nested`: questions of two hops, worked on flat or by calls inside calls, their cost rolled up to the caller or not."""
+"""`nested`: questions of two hops, worked on flat or by calls inside calls, whose cost is rolled up or not."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.toolbox import Toolbox
 
-
 GREEDY = RolloutSettings()
 
 

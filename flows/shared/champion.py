@@ -15,11 +15,11 @@ from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
 from components.schema.identity import stable_hash
-from flows.shared.acting import open_player
 from flows.shared.conditions import DECIDES
 from flows.shared.inputs import dvc_hash
 from flows.shared.params import load_params
 from flows.shared.paths import Paths
+from flows.shared.playing import open_player
 
 
 def evaluate_champion(paths: Paths, folder: Path, digest: str, problem_ids: Collection[str]) -> Path:

@@ -27,8 +27,8 @@ from components.records.problems import read_problems
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.prices import PriceSheet
-from flows.shared.acting import open_player
 from flows.shared.params import BadParams
+from flows.shared.playing import open_player
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "evaluate"

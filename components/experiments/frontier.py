@@ -10,7 +10,7 @@ from components.evaluation.policies import told_policy
 from components.evaluation.rows import EvalRow
 from components.experiments.figures import Seeds, difference, level, pooled, present, statistic
 from components.experiments.headline import headline
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
 
 PRICES = (0.0, 0.1, 0.3, 0.6)
 """lambda: from calls that are free to calls that cost more than half a correct answer."""
@@ -98,9 +98,9 @@ FRONTIER = Experiment(
         Variant(
             "one",
             "one model, told its price",
-            params={"reinforce.price_conditioned": list(PRICES), "evaluate.prices": list(PRICES)},
+            params={**UNGUARDED, "reinforce.price_conditioned": list(PRICES), "evaluate.prices": list(PRICES)},
         ),
-        *(Variant(_anew(p), f"trained at lambda {p:g} alone", params={"reward.price": p}) for p in PRICES),
+        *(Variant(_anew(p), f"trained at lambda {p:g} alone", params={**UNGUARDED, "reward.price": p}) for p in PRICES),
     ),
     analyse=analyse,
 )

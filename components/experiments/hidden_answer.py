@@ -8,7 +8,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import Floats
 from components.experiments.figures import Seeds, difference, level, pooled, present, statistic
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
 
 WEIGHT = 0.1
 
@@ -76,6 +76,7 @@ HIDDEN_ANSWER = Experiment(
             "hidden",
             "the clone learns how a call and an answer are written, never when to call; then references alone",
             params={
+                **UNGUARDED,
                 "clone.decision_weight": 0.0,  # format only: arguments and answers given that they are written
                 "reinforce.replay_weight": 0.0,  # replayed demonstrations hold decisions, too
                 "reinforce.decision_start": 0.4,

@@ -11,7 +11,7 @@ from components.evaluation.bootstrap import Floats
 from components.evaluation.oracle import call_needed
 from components.evaluation.summary import forced_branches
 from components.experiments.figures import Seeds, level, present, statistic
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
 from components.schema.trajectory import ANSWER
 
 LAMBDA = 0.03
@@ -23,7 +23,7 @@ SHARED: Mapping[str, Any] = {
     "tools.engine": "natural",  # the clone's queries work, so that decisions alone are at issue
     "reward.price": LAMBDA,
     "reinforce.decision_start": 0.0,
-    "reinforce.call_rate_low": 0.0,  # the guard would end the run that is to be seen
+    **UNGUARDED,
 }
 STANDARD: Mapping[str, Any] = {"reinforce.normaliser": "group_std", "reinforce.allow_group_std": True}
 RECALL = "rollout/call_recall"

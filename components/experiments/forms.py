@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.experiments.figures import Seeds, difference, level, present
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
 
 WEIGHT = 0.1
 DEFAULT = "policy_gradient"
@@ -70,6 +70,9 @@ def _difference(name: str, seeds: Seeds, usual: Seeds, *, policy: str = "reinfor
 FORMS_EXPERIMENT = Experiment(
     name="forms",
     claim="The default form is the best of the four, and each of its parts earns its place",
-    variants=tuple(Variant(name, meaning, params=params) for name, (meaning, params) in {**FORMS, **ABLATIONS}.items()),
+    variants=tuple(
+        Variant(name, meaning, params={**UNGUARDED, **params})
+        for name, (meaning, params) in {**FORMS, **ABLATIONS}.items()
+    ),
     analyse=analyse,
 )

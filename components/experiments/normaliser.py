@@ -108,7 +108,7 @@ def _variant(name: str, meaning: str, *parts: Mapping[str, Any]) -> Variant:
 _HARD_DATA = {"reinforce.families": list(HARD)}
 NORMALISER = Experiment(
     name="normaliser",
-    claim="Divided by a group's standard deviation, a small price ends in no calls where most groups fail; ours does not",
+    claim="Divided by a group's standard deviation, a small price ends in no calls where most groups fail; not so ours",
     variants=(
         _variant("ours-usual", "leave-one-out and values as they are"),
         _variant("group_std-usual", "both divided by the group's standard deviation", STANDARD),

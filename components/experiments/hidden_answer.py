@@ -33,7 +33,7 @@ def analyse(found: Found) -> Sequence[Measured]:
                 for name, seeds, policy in (*policies, ("full recipe", full, "reinforced"))
             ),
             difference(
-                "decision accuracy is learnt: hidden - format only, utility",
+                "hidden - format only, utility",
                 (hidden, "reinforced"),
                 (hidden, "clone"),
                 metric="eval/utility",

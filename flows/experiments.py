@@ -51,6 +51,8 @@ def run_experiment(paths: Paths, name: str, *, seeds: Sequence[int], profile: st
             found.setdefault(variant.name, {})[seed] = _played(folder)
     rows = experiment.analyse(found)
     _write(paths, experiment, rows, seeds=seeds, profile=profile, seconds=time.monotonic() - started)
+    if experiment.draw is not None:
+        write_text(paths.experiments / f"{name}_curves.svg", experiment.draw(found))
     yield from table(rows)
 
 

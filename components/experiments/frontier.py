@@ -8,6 +8,7 @@ import numpy as np
 
 from components.evaluation.policies import told_policy
 from components.evaluation.rows import EvalRow
+from components.experiments.curves import Point, curves
 from components.experiments.figures import Seeds, difference, level, pooled, present, statistic
 from components.experiments.headline import headline
 from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
@@ -91,6 +92,26 @@ def _levels(one: Seeds, anew: Seeds, price: float) -> list[Measured | None]:
     return rows
 
 
+def draw(found: Found) -> str:
+    """Accuracy over cost: the one model under every price, and the models trained for each."""
+    told = [(found["one"], told_policy(MODEL, price), price) for price in PRICES]
+    anew = [(found[_anew(price)], MODEL, price) for price in PRICES]
+    series = {"one model, told its price": told, "a model trained for each price": anew}
+    return curves(
+        FRONTIER.claim,
+        {name: [_point(*one) for one in models] for name, models in series.items()},
+        across="cost a problem, units of the price sheet",
+        up="accuracy, %",
+    )
+
+
+def _point(seeds: Seeds, policy: str, price: float) -> Point:
+    rows = pooled(seeds, policy)
+    judged = [row.success for row in rows if row.success is not None]
+    accuracy = 100.0 * sum(judged) / max(1, len(judged))
+    return sum(row.cost for row in rows) / max(1, len(rows)), accuracy, f"{price:g}"
+
+
 FRONTIER = Experiment(
     name="frontier",
     claim="One model that is told its price walks the frontier of accuracy and cost of models trained for each price",
@@ -103,4 +124,5 @@ FRONTIER = Experiment(
         *(Variant(_anew(p), f"trained at lambda {p:g} alone", params={**UNGUARDED, "reward.price": p}) for p in PRICES),
     ),
     analyse=analyse,
+    draw=draw,
 )

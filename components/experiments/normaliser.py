@@ -10,6 +10,7 @@ import numpy as np
 from components.evaluation.bootstrap import Floats
 from components.evaluation.oracle import call_needed
 from components.evaluation.summary import forced_branches
+from components.experiments.curves import Point, curves
 from components.experiments.figures import Seeds, level, present, statistic
 from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
 from components.schema.trajectory import ANSWER
@@ -101,6 +102,22 @@ def _mean(steps: Sequence[Mapping[str, float]], metric: str, stretch: int) -> fl
     return float(np.mean(known)) if known else None
 
 
+def draw(found: Found) -> str:
+    """The call rate over the steps of every run, the mean of the seeds."""
+    return curves(
+        NORMALISER.claim,
+        {name: _rates(seeds) for name, seeds in found.items()},
+        across="step",
+        up="share of judged roots where a call is likeliest",
+    )
+
+
+def _rates(seeds: Seeds) -> list[Point]:
+    runs = [[step.get(RATE) for step in played.steps] for played in seeds.values()]
+    told = [[rate for rate in rates if rate is not None] for rates in zip(*runs, strict=False)]
+    return [(float(step), float(np.mean(rates)), "") for step, rates in enumerate(told, start=1) if rates]
+
+
 def _variant(name: str, meaning: str, *parts: Mapping[str, Any]) -> Variant:
     return Variant(name, meaning, params={key: value for part in (SHARED, *parts) for key, value in part.items()})
 
@@ -116,4 +133,5 @@ NORMALISER = Experiment(
         _variant("group_std-hard", "divided, on the same", STANDARD, _HARD_DATA),
     ),
     analyse=analyse,
+    draw=draw,
 )

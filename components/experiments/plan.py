@@ -71,3 +71,5 @@ class Experiment:
     claim: str
     variants: tuple[Variant, ...]
     analyse: Callable[[Found], Sequence[Measured]]
+    draw: Callable[[Found], str] | None = None
+    """SVG text of its curves, beside the picture of its figures; None where it has no curve."""

@@ -125,6 +125,8 @@ def test_every_experiment_is_written_from_what_its_variants_left(name: str, proj
     assert len(result["rows"]) == len(told) > 3
     assert result["command"].startswith(f"qanat experiments {name}")
     assert "<svg" in (project.experiments / f"{name}.svg").read_text()
+    drawn = project.experiments / f"{name}_curves.svg"
+    assert drawn.is_file() == (name in {"frontier", "normaliser"})
 
 
 def _leave(paths: Paths, variant: Variant) -> None:

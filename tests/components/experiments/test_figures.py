@@ -79,7 +79,7 @@ def test_a_bar_that_cannot_be_read_is_refused() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_reads_its_rows_off_what_its_variants_leave(name: str) -> None:
     experiment = EXPERIMENTS[name]
-    found = {variant.name: {seed: left(variant) for seed in range(2)} for variant in experiment.variants}
+    found = {variant.name: {seed: left(variant, count=80) for seed in range(2)} for variant in experiment.variants}
     rows = experiment.analyse(found)
     assert rows
     assert all(one.low <= one.value <= one.high for one in rows)

@@ -73,11 +73,12 @@ def _play(
     paths: Paths, params: Params, folder: Path, question: str, *, policy_id: str, price: float | None
 ) -> tuple[Problem, Trajectory]:
     with open_player(paths, params, folder, policy_id=policy_id) as player:
-        problem = offered(problem_of(question, player.toolbox.specs()), params.tools.composite)
+        asked = offered(problem_of(question, player.toolbox.specs()), params.tools.composite)
         try:
-            (trajectory,) = player.play([problem], seed=params.seed, price=price)
+            problem = player.manner.told(asked, price)
         except FollowsNoPrice as error:
             raise NoPrice(f"--price: {error}") from None
+        (trajectory,) = player.play([problem], seed=params.seed, price=price)
     return problem, trajectory
 
 
@@ -109,9 +110,11 @@ def problem_of(question: str, specs: Sequence[ToolSpec]) -> Problem:
 def describe(answered: Answered) -> list[str]:
     """Lines for a person: every call with its cost and result, what is nested indented; answer, cost and version."""
     outcome, version = answered.trajectory.outcome, answered.version
+    told = answered.problem.price
     return [
         *transcript(answered.trajectory, answered.problem, answered.price),
         f"answer  {outcome.answer or f'(none: {outcome.stop_reason.value})'}",
         summary_line(outcome.cost, answered.price),
+        *([] if told is None else [f"told    a call counts {told:g} of a correct answer"]),
         f"model   version {version.number}, weights {version.digest[:12]}",
     ]

@@ -34,6 +34,10 @@ class Manner:
     usual_price: float = 0.0
     """The price that it is told when nobody gives one, if it follows any."""
 
+    def told(self, problem: Problem, price: float | None) -> Problem:
+        """The problem as the model is to be asked it; see `at_price`."""
+        return at_price(problem, price, self.levels, usual=self.usual_price)
+
 
 def read_manner(folder: Path, policy: Backend, *, usual_price: float) -> Manner:
     """What is kept beside the model in `folder`, which `policy` runs.
@@ -61,7 +65,7 @@ def act(
     Raises:
         FollowsNoPrice: a price is given to a model that follows none.
     """
-    told = [at_price(problem, price, manner.levels, usual=manner.usual_price) for problem in problems]
+    told = [manner.told(problem, price) for problem in problems]
     if manner.q is None or not isinstance(policy, Policy) or not settings.show_tools:
         return rollout(policy, told, toolbox, seed=seed, force=force, settings=settings, on_done=on_done)
     values = values_by(policy, manner.q, toolbox)

@@ -11,7 +11,7 @@ import evaluation_records as made
 import pytest
 
 from components.evaluation.plots import accuracy_against_cost, reward_parts
-from components.evaluation.policies import COMPARISONS, TRAINED
+from components.evaluation.policies import COMPARISONS, TRAINED, forced_decision, in_order, meaning_of, plan
 from components.evaluation.report import difference_lines, render_html, terminal_table, write_html
 from components.evaluation.samples import SampleView, choose_samples
 from components.evaluation.settings import EvaluateSettings
@@ -40,6 +40,17 @@ def test_every_policy_is_reported_in_order_with_the_oracle_among_them(report: Re
     assert tuple(row.policy for row in report.reports) == POLICIES
     assert [(row.challenger, row.baseline) for row in report.comparisons] == list(COMPARISONS)
     assert report.problems == 160
+
+
+def test_every_policy_of_a_plan_has_a_meaning_and_tools_of_ones_own_are_branches() -> None:
+    plays = plan("final", ("search", "convert"), (0.0, 0.3))
+    assert all(meaning_of(play.policy) for play in plays)
+    assert meaning_of("final@0.3") == "final, told that a call costs 0.3"
+    assert meaning_of("somebody") == ""
+    names = [play.policy for play in reversed(plays)]
+    assert in_order(names)[:3] == ["base", "never-call", "always-convert"]
+    assert in_order(names)[-2:] == ["final@0.3", "final@0"]
+    assert [forced_decision(name) for name in ("never-call", "always-convert", "final")] == ["answer", "convert", None]
 
 
 def test_the_report_survives_json(report: Report) -> None:

@@ -51,8 +51,8 @@ def plan(judged: str, tools: Sequence[str] = TOOLS, prices: Sequence[float] = ()
 
 
 def told_policy(model: str, price: float) -> str:
-    """The name of the policy that is a model told a price."""
-    return f"{model}@{price:g}"
+    """The name of the policy that is a model told a price; MLflow takes it as part of a metric's name."""
+    return f"{model} told {price:g}"
 
 
 def tools_of(problems: Iterable[Problem]) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ _MEANINGS = {
 
 def meaning_of(policy: str) -> str:
     """Half a sentence for a reader; empty for a name that no plan gives."""
-    tool, (model, _, price) = forced_decision(policy), policy.partition("@")
+    tool, (model, _, price) = forced_decision(policy), policy.partition(" told ")
     if policy in _MEANINGS or (tool is None and not price):
         return _MEANINGS.get(policy, "")
     return f"the last model, always made to call {tool} first" if tool else f"{model}, told that a call costs {price}"

@@ -79,7 +79,7 @@ def test_a_forced_tool_is_played_only_where_the_problem_offers_it(tmp_path: Path
         "always-search",
         "always-convert",
         "clone",
-        "clone@0.3",
+        "clone told 0.3",
     ]
     theatre = Theatre()
     for tool in ("search", "convert"):

@@ -45,11 +45,12 @@ def test_every_policy_is_reported_in_order_with_the_oracle_among_them(report: Re
 def test_every_policy_of_a_plan_has_a_meaning_and_tools_of_ones_own_are_branches() -> None:
     plays = plan("final", ("search", "convert"), (0.0, 0.3))
     assert all(meaning_of(play.policy) for play in plays)
-    assert meaning_of("final@0.3") == "final, told that a call costs 0.3"
+    assert meaning_of("final told 0.3") == "final, told that a call costs 0.3"
     assert meaning_of("somebody") == ""
+    assert all(re.fullmatch(r"[-\w. :/]+", play.policy) for play in plays), "names are parts of metrics in MLflow"
     names = [play.policy for play in reversed(plays)]
     assert in_order(names)[:3] == ["base", "never-call", "always-convert"]
-    assert in_order(names)[-2:] == ["final@0.3", "final@0"]
+    assert in_order(names)[-2:] == ["final told 0.3", "final told 0"]
     assert [forced_decision(name) for name in ("never-call", "always-convert", "final")] == ["answer", "convert", None]
 
 

@@ -112,10 +112,10 @@ def test_a_family_without_calls_has_no_productivity() -> None:
 def test_the_frontier_compares_each_price_with_the_model_trained_for_it() -> None:
     experiment = EXPERIMENTS["frontier"]
     found = {variant.name: {0: left(variant)} for variant in experiment.variants}
-    worse = found["one"][0].rows["reinforced@0.3"]
+    worse = found["one"][0].rows["reinforced told 0.3"]
     found["one"][0] = replace(
         found["one"][0],
-        rows={**found["one"][0].rows, "reinforced@0.3": tuple(replace(one, success=False) for one in worse)},
+        rows={**found["one"][0].rows, "reinforced told 0.3": tuple(replace(one, success=False) for one in worse)},
     )
     by_name = {one.measure: one for one in experiment.analyse(found)}
     told = {

@@ -86,14 +86,18 @@ def _retrain(paths: Paths) -> None:
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     rerank: Annotated[
-        Literal["q"] | None, typer.Option(help="q: of several candidates, act on the one with the greatest Q(s, a).")
+        Literal["q"] | None,
+        typer.Option(help="q: insist on acting by the greatest Q(s, a); a champion that has a Q does so anyway."),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="What one unit of cost counts against a correct answer.")
     ] = None,
 ) -> None:
     """Ask the promoted champion; shows its calls and what they cost."""
     from flows.ask import ask as answer
     from flows.ask import describe
 
-    for line in describe(answer(_project(), question, rerank=rerank)):
+    for line in describe(answer(_project(), question, rerank=rerank, price=price)):
         _say(line)
 
 
@@ -298,9 +302,10 @@ def seed_annotations() -> None:
     from flows.shared.tracking import track
 
     paths = _project()
-    seed(paths)
+    files = seed(paths)
     track(paths)
-    _say(f"wrote {paths.seed_annotations.relative_to(paths.root)}")
+    for file in files:
+        _say(f"wrote {file.relative_to(paths.root)}")
 
 
 def _settle(version: str, *, approved: bool, by: str | None, why: str) -> None:

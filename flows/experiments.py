@@ -13,11 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.policies import plan
 from components.evaluation.rows import EvalRow
 from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.picture import picture
-from components.experiments.plan import Experiment, Measured, Played, Variant
+from components.experiments.plan import Experiment, Measured, Played
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import read_records, read_rows
 from components.schema.trajectory import Trajectory
@@ -49,16 +48,18 @@ def run_experiment(paths: Paths, name: str, *, seeds: Sequence[int], profile: st
         for variant in experiment.variants:
             say(f"{name}: {variant.name} ({variant.meaning}), seed {seed}")
             folder = variant_runs.run(paths, variant, seed=seed, profile=profile, say=say)
-            found.setdefault(variant.name, {})[seed] = _played(folder, variant)
+            found.setdefault(variant.name, {})[seed] = _played(folder)
     rows = experiment.analyse(found)
     _write(paths, experiment, rows, seeds=seeds, profile=profile, seconds=time.monotonic() - started)
+    if experiment.draw is not None:
+        write_text(paths.experiments / f"{name}_curves.svg", experiment.draw(found))
     yield from table(rows)
 
 
-def _played(folder: Path, variant: Variant) -> Played:
-    by_policy: dict[str, list[EvalRow]] = {play.policy: [] for play in plan(variant.last)}
+def _played(folder: Path) -> Played:
+    by_policy: dict[str, list[EvalRow]] = {}
     for row in read_records(folder / "rows.jsonl", EvalRow):
-        by_policy[row.policy].append(row)
+        by_policy.setdefault(row.policy, []).append(row)
     steps = folder / "reinforce_steps.jsonl"
     return Played(
         rows={policy: tuple(rows) for policy, rows in by_policy.items()},

@@ -18,6 +18,7 @@ from components.experiments.figures import (
     present,
     statistic,
 )
+from components.experiments.headline import headline
 from components.experiments.plan import Experiment, Found, Measured, Variant
 from components.schema.trajectory import ANSWER
 
@@ -26,7 +27,8 @@ FAMILY = "fact"
 
 
 def analyse(found: Found) -> Sequence[Measured]:
-    """AUC of P(answer) against "the direct answer is correct", the gap closed, and every slice against the clone."""
+    """AUC of P(answer) against "the direct answer is correct", the gap closed, every slice against the clone, and the
+    headline in OTC-PO's terms."""
     seeds = found["priced"]
     slices = sorted({name for played in seeds.values() for row in played.rows["clone"] for name in row.slices})
     return present(
@@ -35,6 +37,7 @@ def analyse(found: Found) -> Sequence[Measured]:
             _gap_closed(seeds, bar=">= 0.40"),
             *(_calls(seeds, policy) for policy in ("clone", "reinforced")),
             *(_slice(seeds, name) for name in slices),
+            *headline(seeds, "reinforced", "clone", cost_weight=LAMBDA),
         ]
     )
 

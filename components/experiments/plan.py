@@ -27,6 +27,10 @@ class Variant:
     """`section.key` of params.yaml to the value it has here."""
 
 
+UNGUARDED: Mapping[str, Any] = {"reinforce.call_rate_low": 0.0}
+"""For claims about how often tools are called: the guard against a collapse would end the run that is to be seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Played:
     """What one variant left for one seed."""
@@ -67,3 +71,5 @@ class Experiment:
     claim: str
     variants: tuple[Variant, ...]
     analyse: Callable[[Found], Sequence[Measured]]
+    draw: Callable[[Found], str] | None = None
+    """SVG text of its curves, beside the picture of its figures; None where it has no curve."""

@@ -44,9 +44,9 @@ class Chat:
         ids = self.encode(text)
         return text if len(ids) <= budget else self.decode(ids[:budget])
 
-    def prompt_ids(self, prompt: str, specs: Sequence[ToolSpec]) -> tuple[int, ...]:
+    def prompt_ids(self, prompt: str, specs: Sequence[ToolSpec], price: float | None = None) -> tuple[int, ...]:
         """Ids of the opening user turn, up to where the assistant begins."""
-        return self.encode(f"{self._user}{user_turn(prompt, specs)}{self._close}{self._assistant}")
+        return self.encode(f"{self._user}{user_turn(prompt, specs, price)}{self._close}{self._assistant}")
 
     def message_ids(self, message: Message) -> tuple[int, ...]:
         """Ids a finished assistant or tool turn adds to the context."""
@@ -58,7 +58,7 @@ class Chat:
 
     def context_ids(self, state: State, specs: Sequence[ToolSpec]) -> tuple[int, ...]:
         """Everything the model reads at this state."""
-        ids = self.prompt_ids(state.messages[0].content, specs)
+        ids = self.prompt_ids(state.messages[0].content, specs, state.problem.price)
         for message in state.messages[1:]:
             ids += self.message_ids(message)
         return ids

@@ -63,6 +63,11 @@ class Paths:
         return self.annotations / "seed.jsonl"
 
     @property
+    def composite_seed(self) -> Path:
+        """The seed set's demonstrations of the composite's calls to itself; only where they are on offer."""
+        return self.annotations / "seed_composite.jsonl"
+
+    @property
     def own(self) -> Path:
         """What people bring: functions as tools, problems."""
         return self.root / "own"

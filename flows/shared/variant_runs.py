@@ -129,7 +129,14 @@ def commands(project: Path, variant: Variant) -> list[list[str]]:
     stages = list(graph.stage_names(project))
     wanted = stages[: stages.index(STAGE_OF[variant.last]) + 1]
     repro = [["dvc", "repro", "--single-item", stage] for stage in wanted]
-    return [*repro, [sys.executable, "-m", "flows.stages.evaluate"]]
+    return [*_annotating(project, variant), *repro, [sys.executable, "-m", "flows.stages.evaluate"]]
+
+
+def _annotating(project: Path, variant: Variant) -> list[list[str]]:
+    """The seed set anew where the variant offers nested calls, for which it has demonstrations of its own."""
+    seeded = (project / "data" / "annotations" / "seed.jsonl").is_file()
+    nested = "tools.composite" in variant.params
+    return [[sys.executable, "-m", "flows.cli", "annotations", "seed"]] if seeded and nested else []
 
 
 def _step(command: Sequence[str], project: Path, paths: Paths, groups: Groups, say: Callable[[str], None]) -> None:

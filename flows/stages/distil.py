@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from components.policy.policy import Policy
+from components.policy.told_price import read_levels, write_levels
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.problem import Problem
@@ -19,7 +20,7 @@ from components.search.store import read_nodes
 from components.tools.prices import PriceSheet
 from components.training.distil import distil
 from components.training.distil_data import distil_material
-from components.training.examples import DIRECT, KEEP, Teach
+from components.training.examples import DIRECT, EVERYTHING, KEEP, Teach
 from components.training.material import Encoder
 from flows.shared.heads import write_q_of, write_values_of
 from flows.shared.stage import StageRun, stage_run
@@ -28,7 +29,8 @@ from flows.shared.training import curated_specs, load_trainable, open_encoder, r
 STAGE = "distil"
 JUDGED = Teach(first_decision=False)
 """Of what reinforcement tried: what it wrote and answered. The decision at the root was learnt there from all values;
-the cheapest correct branch alone would teach to answer whatever a guess once got right."""
+the cheapest correct branch alone would teach to answer whatever a guess once got right. Where a price is told, so is
+what self-play found: its cheapest path is not what every price asks for."""
 
 
 def main() -> None:
@@ -36,11 +38,12 @@ def main() -> None:
     with stage_run(STAGE) as run:
         verify_manifest(run.paths.model("reinforced"))
         policy = load_trainable(run, run.paths.model("reinforced"))
-        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
+        levels = read_levels(run.paths.model("reinforced"))
+        encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run, levels)
         distil(
             policy.model,
             [
-                *encoder.pool(_best(run, run.paths.selfplay_trajectories), problems),
+                *encoder.pool(_best(run, run.paths.selfplay_trajectories), problems, JUDGED if levels else EVERYTHING),
                 *encoder.pool(_best(run, run.paths.rollouts), problems, JUDGED),
             ],
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
@@ -57,7 +60,8 @@ def main() -> None:
 def _write_heads(
     run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem], folder: Path
 ) -> None:
-    """The heads that the reinforced model has, fitted to the distilled weights."""
+    """What the reinforced model has beside its weights: prices it follows, and heads fitted to the new weights."""
+    write_levels(folder, read_levels(run.paths.model("reinforced")))
     trajectories = read_records(run.paths.rollouts, Trajectory)
     write_values_of(run, policy, encoder, problems, trajectories, folder)
     write_q_of(run, policy, encoder, problems, trajectories, folder)

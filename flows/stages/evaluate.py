@@ -12,22 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from components.evaluation.collect import Act, collect, spread
-from components.evaluation.policies import Play, plan
+from components.evaluation.policies import Play, plan, tools_of
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
 from components.evaluation.samples import choose, choose_samples
 from components.evaluation.spans import trajectory_span
 from components.evaluation.summary import flat_metrics, summarise
+from components.policy.told_price import read_levels
 from components.records.atomic import write_json
 from components.records.codec import to_json
 from components.records.jsonl import read_rows, write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
-from components.rollout import RolloutSettings, rollout
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.prices import PriceSheet
-from flows.shared.acting import open_actor
+from flows.shared.params import BadParams
+from flows.shared.playing import open_player
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "evaluate"
@@ -43,7 +44,9 @@ def main() -> None:
 def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Trajectory, ...]]:
     started = time.monotonic()
 
-    plays = plan(run.params.evaluate.judged_model)
+    settings = run.params.evaluate
+    _check_prices(run)
+    plays = plan(settings.judged_model, tools_of(problems), settings.prices)
 
     def told(play: Play, done: int, total: int) -> None:
         step = plays.index(play) * total + done
@@ -53,18 +56,25 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
     def open_model(model: str) -> Iterator[Act]:
         folder = run.paths.model(model)
         verify_manifest(folder)
-        with open_actor(run.paths, run.params, folder, policy_id=model) as actor:
+        with open_player(run.paths, run.params, folder, policy_id=model) as player:
 
             def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
-                shown = RolloutSettings(show_tools=play.model != "base")
-                return rollout(
-                    actor.policy, batch, actor.toolbox, seed=run.seed, force=play.force or (), settings=shown
-                )
+                force, shown = play.force or (), play.model != "base"
+                return player.play(batch, seed=run.seed, price=play.price, force=force, show_tools=shown)
 
             yield act
 
-    batch_size = run.params.evaluate.batch_size
-    return collect(plays, problems, run.work, batch_size=batch_size, open_model=open_model, told=told)
+    return collect(plays, problems, run.work, batch_size=settings.batch_size, open_model=open_model, told=told)
+
+
+def _check_prices(run: StageRun) -> None:
+    """Before anything is played: whether the last model can be told the prices that are asked for."""
+    settings = run.params.evaluate
+    if settings.prices and not read_levels(run.paths.model(settings.judged_model)):
+        raise BadParams(
+            f"params.yaml: evaluate.prices: data/models/{settings.judged_model} follows no price: set "
+            "reinforce.price_conditioned, then `qanat run`"
+        )
 
 
 def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequence[Trajectory]]) -> None:

@@ -13,6 +13,7 @@ from components.environment.step import step_many
 from components.policy.heads import read_values
 from components.policy.policy import Policy
 from components.policy.propose import Proposer, make_propose
+from components.policy.told_price import read_levels, spread_prices
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
@@ -51,7 +52,8 @@ def main() -> None:
 
 
 def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance: Provenance) -> Found:
-    problems = pick_problems(read_problems(run.paths.problems("train")), settings)
+    told = spread_prices(read_problems(run.paths.problems("train")), read_levels(run.paths.model("reinforced")))
+    problems = pick_problems(told, settings)
     parts: list[Found] = []
     for found in selfplay(
         problems,

@@ -7,6 +7,7 @@ variants that are missing. Writes results and plot; computes nothing itself.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from components.experiments.plan import Experiment, Measured, Played, Variant
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import read_records, read_rows
 from components.schema.trajectory import Trajectory
+from components.search.trial import Attempt
 from flows.shared import variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.git import read_commit
@@ -64,6 +66,8 @@ def _played(folder: Path, variant: Variant) -> Played:
         rows={policy: tuple(rows) for policy, rows in by_policy.items()},
         trajectories=tuple(read_records(folder / "trajectories.jsonl", Trajectory)),
         steps=tuple(row for _, row in read_rows(steps)) if steps.is_file() else (),
+        attempts=read_records(folder / "attempts.jsonl", Attempt) if variant.trial else (),
+        figures=json.loads((folder / "figures.json").read_text(encoding="utf-8")) if variant.trial else {},
     )
 
 

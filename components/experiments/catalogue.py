@@ -8,5 +8,6 @@ from components.experiments.boundary import BOUNDARY
 from components.experiments.decoys import DECOYS
 from components.experiments.engine_swap import ENGINE_SWAP
 from components.experiments.plan import Experiment
+from components.experiments.search import SEARCH
 
-EXPERIMENTS: Mapping[str, Experiment] = {one.name: one for one in (BOUNDARY, ENGINE_SWAP, DECOYS)}
+EXPERIMENTS: Mapping[str, Experiment] = {one.name: one for one in (BOUNDARY, ENGINE_SWAP, DECOYS, SEARCH)}

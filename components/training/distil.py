@@ -41,3 +41,12 @@ def distil(
         return chosen + [[*kept, *direct][i] for i in rest]
 
     imitate(model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report)
+
+
+def evened(*sources: Sequence[Example]) -> list[Example]:
+    """All sources together, smaller ones repeated, so that each is drawn about as often as the largest.
+
+    What search alone finds is rare and new; beside the many problems that were judged it would hardly be seen.
+    """
+    largest = max((len(source) for source in sources), default=0)
+    return [one for source in sources if source for _ in range(max(1, largest // len(source))) for one in source]

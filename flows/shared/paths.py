@@ -194,6 +194,15 @@ class Paths:
         return self.evaluation / "rows.jsonl"
 
     @property
+    def trial_attempts(self) -> Path:
+        """What search and its rivals made of held-out problems; left by experiments only."""
+        return self.reports / "trial" / "attempts.jsonl"
+
+    @property
+    def trial_figures(self) -> Path:
+        return self.reports / "trial" / "figures.json"
+
+    @property
     def rescored(self) -> Path:
         """Folder of trajectories scored again: no output of a stage, so that a new file there makes no stage run."""
         return self.data / "rescored"

@@ -19,7 +19,7 @@ from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.search.store import read_nodes
 from components.tools.prices import PriceSheet
-from components.training.distil import distil
+from components.training.distil import distil, evened
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, KEEP, Teach
 from components.training.material import Encoder
@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] = ()) -> None:
         encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
         distil(
             policy.model,
-            [
-                *encoder.pool(_best(run, mine, run.paths.selfplay(name).trajectories), problems),
-                *encoder.pool(_best(run, mine, run.paths.rollouts), problems, JUDGED),
-            ],
+            evened(
+                encoder.pool(_best(run, mine, run.paths.selfplay(name).trajectories), problems),
+                encoder.pool(_best(run, mine, run.paths.rollouts), problems, JUDGED),
+            ),
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
             encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
             run.params.distil,

@@ -12,16 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from components.environment.step import step_many
-from components.policy.heads import read_values
-from components.policy.policy import Policy
-from components.policy.propose import Proposer, make_propose
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
-from components.reward.checkers import check
-from components.rollout import rollout
 from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
 from components.search.page import pages
@@ -30,11 +24,10 @@ from components.search.selfplay import Found, join, pick_problems, selfplay
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
-from components.search.verbs import Verbs
-from components.search.worth import Value, uninformed, worth_by
 from flows.shared.acting import Actor, open_actor
 from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.inputs import dvc_hash
+from flows.shared.searching import open_verbs
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "selfplay"
@@ -62,7 +55,7 @@ def _search(
     parts: list[Found] = []
     for found in selfplay(
         problems,
-        _verbs(run, actor, settings, mine),
+        open_verbs(actor, settings, run.paths.model(mine.start)),
         settings,
         provenance=provenance,
         load_tree=partial(load_tree, run.work),
@@ -75,32 +68,6 @@ def _search(
     whole = join(parts)
     _write_pages(run, mine, whole, {problem.problem_id: problem for problem in problems})
     return whole
-
-
-def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings, mine: Generation) -> Verbs:
-    delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
-    proposer = make_propose(actor.policy, actor.toolbox.specs(), settings)
-    return Verbs(
-        propose=proposer,
-        value=_value(run, actor, proposer, settings, mine),
-        judge=check,
-        step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
-        units=actor.prices.units,
-        forget=actor.policy.forget,
-    )
-
-
-def _value(
-    run: StageRun, actor: Actor, proposer: Proposer, settings: SelfplaySettings, mine: Generation
-) -> Value:
-    """What states are worth: by the model's value heads, where it has some and runs here (a server shows no states)."""
-    policy = actor.policy
-    if settings.value == "likelihood":
-        return worth_by(proposer.likelihoods)
-    if not isinstance(policy, Policy):
-        return uninformed
-    heads = read_values(run.paths.model(mine.start), features=int(policy.model.config.hidden_size))
-    return worth_by(proposer.values_by(policy, heads)) if heads is not None else uninformed
 
 
 def _write_pages(run: StageRun, mine: Generation, found: Found, problems: Mapping[str, Problem]) -> None:

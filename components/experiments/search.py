@@ -54,19 +54,28 @@ def analyse(found: Found) -> Sequence[Measured]:
 class _Table:
     """Attempts of some arms at the same problems, one row a seed and problem."""
 
+    problems: tuple[str, ...]
+    """Each as one of its seed, as `pooled` names them."""
     groups: tuple[str, ...]
     arms: dict[str, tuple[Attempt, ...]]
 
 
 def _table(seeds: Seeds, arms: Sequence[str], families: Sequence[str]) -> _Table:
     """Only problems that every one of the arms tried."""
+    names: list[str] = []
     kept: dict[str, list[Attempt]] = {arm: [] for arm in arms}
-    for played in seeds.values():
-        made = {arm: {one.problem_id: one for one in played.attempts if one.arm == arm} for arm in arms}
+    for seed, played in sorted(seeds.items()):
+        made = {arm: _of(played.attempts, arm, families) for arm in arms}
         shared = sorted(set.intersection(*(set(rows) for rows in made.values())))
+        names += [f"{name}/{seed}" for name in shared]
         for arm, rows in made.items():
-            kept[arm] += [rows[name] for name in shared if rows[name].family in families]
-    return _Table(tuple(one.group for one in kept[arms[0]]), {arm: tuple(rows) for arm, rows in kept.items()})
+            kept[arm] += [rows[name] for name in shared]
+    groups = tuple(one.group for one in kept[arms[0]])
+    return _Table(tuple(names), groups, {arm: tuple(rows) for arm, rows in kept.items()})
+
+
+def _of(attempts: Sequence[Attempt], arm: str, families: Sequence[str]) -> dict[str, Attempt]:
+    return {one.problem_id: one for one in attempts if one.arm == arm and one.family in families}
 
 
 def _solved(one: Attempt) -> float:
@@ -202,9 +211,8 @@ def _loop(seeds: Seeds) -> list[Measured | None]:
     """Correct answers for a unit of cost: the student, the untrained loop, and the quotient, on the same problems."""
     table = _table(seeds, ("loop",), SEARCHED)
     rows = table.arms["loop"]
-    played = [(f"{one.problem_id}/{seed}") for seed, left in sorted(seeds.items()) for one in _loops(left.attempts)]
     student = {row.problem_id: row for row in pooled(seeds, "final")}
-    mine = [student[name] for name in played]
+    mine = [student[name] for name in table.problems]
     right, spent = np.array([float(bool(row.success)) for row in mine]), np.array([row.cost for row in mine])
     other_right, other_spent = _numbers(rows, _solved), _numbers(rows, _units)
 
@@ -225,12 +233,6 @@ def _loop(seeds: Seeds) -> list[Measured | None]:
         statistic(name, table.groups, figure, unit=unit, bar=bar, seeds=len(seeds))
         for name, figure, unit, bar in figures
     ]
-
-
-def _loops(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """In the order in which `_table` has them."""
-    tried = {one.problem_id: one for one in attempts if one.arm == "loop" and one.family in SEARCHED}
-    return [tried[name] for name in sorted(tried)]
 
 
 HEADS = {"reinforce.critic": {"values": True}}

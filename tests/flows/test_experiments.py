@@ -15,6 +15,7 @@ from flows.experiments import run_experiment
 from flows.shared import variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
+from flows.shared.variant_runs import commands as real_commands
 
 pytestmark = pytest.mark.usefixtures("prepared")
 DAG = """\
@@ -110,6 +111,12 @@ def test_changed_annotations_make_another_variant(project: Paths) -> None:
     before = _run(project, 0.1)
     (project.annotations / "b.jsonl").write_text("{}\n")
     assert _run(project, 0.1) != before
+
+
+def test_search_is_tried_after_the_evaluation_where_a_variant_asks_for_it(project: Paths) -> None:
+    commands = real_commands(project.root, Variant("v", "x", trial=True))
+    assert [command[-1] for command in commands[-2:]] == ["flows.stages.evaluate", "flows.stages.trial"]
+    assert real_commands(project.root, Variant("v", "x"))[-1][-1] == "flows.stages.evaluate"
 
 
 def test_an_unknown_experiment_is_refused_with_the_known_ones(project: Paths) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import evaluation_records as made
@@ -15,7 +16,9 @@ from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.figures import area_under_curve, difference, level, pooled
 from components.experiments.picture import meets, picture
 from components.experiments.plan import Measured, Played, Variant
+from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
+from components.search.trial import Attempt
 
 
 def row(policy: str, number: int, success: bool, *, group: str | None = None, slices: tuple[str, ...] = ()) -> EvalRow:
@@ -103,7 +106,44 @@ def _left(variant: Variant) -> Played:
             replace(_misled(trajectory), policy_id=play.model) for trajectory in made.trajectories(skilled, problems)
         )
     rows = {policy: made.rows_of(policy, problems, some, made.price) for policy, some in played.items()}
-    return Played(rows=rows, trajectories=tuple(t for some in played.values() for t in some), steps=())
+    trajectories = tuple(t for some in played.values() for t in some)
+    if not variant.trial:
+        return Played(rows=rows, trajectories=trajectories, steps=())
+    figures = {"stopped": 90.0, "stopped_wrongly": 1.0, "threshold": 0.1}
+    rates = {"simulations_per_second_lockstep": 6.0, "simulations_per_second_alone": 1.0}
+    return Played(rows, trajectories, (), attempts=_attempts(problems), figures=figures | rates)
+
+
+SOLVING = {"search": 2, "greedy": 5, "sampled": 3, "agreed": 4, "exhaustive": 1, "pruned": 2, "loop": 7}
+"""Arm to n: it solves every n-th problem."""
+
+
+def _attempts(problems: Sequence[Problem]) -> tuple[Attempt, ...]:
+    """Trees that solve more than others, and use fewer tokens where they stop."""
+    families = ("puzzle", "two_hop", "fact_compute")
+    arms = {**SOLVING, "flat": 4, "static": 4, "dynamic": 3}
+    return tuple(
+        Attempt(arm, one.problem_id, one.group, families[n % 3], n % every == 0, 60 if arm == "pruned" else 100, 1, 1.0)
+        for arm, every in arms.items()
+        for n, one in enumerate(problems)
+    )
+
+
+def test_search_is_measured_against_its_rivals_on_the_same_problems() -> None:
+    experiment = EXPERIMENTS["search"]
+    found = {variant.name: {seed: _left(variant) for seed in range(3)} for variant in experiment.variants}
+    rows = {row.measure: row for row in experiment.analyse(found)}
+    ratio = rows["solved on puzzle, search / greedy"]
+    assert (ratio.value, ratio.bar, ratio.seeds) == (pytest.approx(2.5, abs=0.4), ">= 2", 3)
+    saved = rows["tokens saved by stopping dead ends"]
+    assert (saved.value, saved.low, saved.high) == (pytest.approx(40.0),) * 3
+    assert rows["solved, pruned - search, puzzle + two_hop"].value == 0.0
+    assert rows["solved by exhaustive, puzzle"].value == 100.0
+    wrong = rows["states stopped wrongly (least and most of the seeds)"]
+    assert (wrong.value, wrong.n) == (pytest.approx(100 / 90), 270)
+    assert rows["solved, dynamic - static, two_hop + fact_compute"].value > 0.0
+    assert rows["generation 2 - generation 1"].value == 0.0
+    assert not [name for name in rows if "None" in name]
 
 
 def _misled(trajectory: Trajectory) -> Trajectory:

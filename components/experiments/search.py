@@ -1,7 +1,7 @@
 """`search`: does tree search find what the policy alone misses, what does it cost, and does the student keep it?
 
-The policy that searches is the reinforced model, with value heads; problems are held out. Trees know the checker, and so
-does `sampled`, which plays until the tree's tokens and calls are used up. Students are plain policies again.
+The policy that searches is the reinforced model, with value heads; problems are held out. Trees know the checker, and
+so does `sampled`, which plays until the tree's tokens and calls are used up. Students are plain policies again.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def _share(seeds: Seeds, arm: str, families: Sequence[str]) -> Measured | None:
     table = _table(seeds, (arm,), families)
     solved = _numbers(table.arms[arm], _solved)
     name = f"solved by {arm}, {' + '.join(families)}"
-    return statistic(
-        name, table.groups, lambda w: 100 * _mean(solved, w), unit="%", bar=None, seeds=len(seeds)
-    )
+    return statistic(name, table.groups, lambda w: 100 * _mean(solved, w), unit="%", bar=None, seeds=len(seeds))
 
 
 def _gain(seeds: Seeds, arm: str, other: str, families: Sequence[str], *, bar: str | None = None) -> Measured | None:
@@ -221,7 +219,12 @@ def _loop(seeds: Seeds) -> list[Measured | None]:
 
     figures: tuple[tuple[str, Callable[[Floats], float], str, str | None], ...] = (
         ("correct answers a unit of cost, student", lambda w: per_unit(right, spent, w), "1/unit", None),
-        ("correct answers a unit of cost, untrained loop", lambda w: per_unit(other_right, other_spent, w), "1/unit", None),
+        (
+            "correct answers a unit of cost, untrained loop",
+            lambda w: per_unit(other_right, other_spent, w),
+            "1/unit",
+            None,
+        ),
         (
             "correct answers a unit of cost, student / untrained loop",
             lambda w: _quotient(per_unit(right, spent, w), per_unit(other_right, other_spent, w)),

@@ -46,7 +46,7 @@ SaveTree = Callable[[str, Found], None]
 def pick_problems(
     problems: Sequence[Problem], settings: SelfplaySettings, *, split: Split = "train"
 ) -> tuple[Problem, ...]:
-    """At most `settings.problems` distinct problems of a split, each family in turn, in an order that the seed decides."""
+    """At most `settings.problems` distinct problems of a split, each family in turn, in an order by the seed."""
     of_split = [problem for problem in problems if problem.split == split]
     queues = [_queue(of_split, family, settings.seed) for family in dict.fromkeys(settings.families)]
     longest = max(len(queue) for queue in queues)

@@ -42,7 +42,7 @@ class SelfplaySettings(BaseModel):
     """Leaves that a tree contributes to a round; more than one needs virtual loss and changes the tree."""
     teacher: Literal["search", "sampling"] = "search"
     """What is taught of a problem: the cheapest correct path of its tree, or the cheapest correct play of as many as
-    the tree's tokens and calls would have paid for (rejection sampling at matched compute). Trees are grown for both."""
+    the tree's tokens and calls pay for (rejection sampling at matched compute). Trees are grown for both."""
     value: Literal["even", "likelihood"] = "even"
     """Worth of an unfinished state: the same for all, or how likely the policy finds the reference there."""
     prune_below: float = Field(default=0.0, ge=0.0, le=1.0)

@@ -2,8 +2,8 @@
 
 Takes problems, verbs of one policy and settings; gives `Attempt` rows, one an arm and problem, and figures. Arms: the
 tree (`search`), its own greedy path (`greedy`), plays at the tree's tokens and calls judged by the checker (`sampled`)
-or by agreement (`agreed`), the exact ceiling on puzzles (`exhaustive`), and trees that stop dead ends (`pruned`). A tree
-knows the checker, as self-play does: what compares with it fairly is `sampled`. Compares nothing and keeps no clock.
+or by agreement (`agreed`), the exact ceiling on puzzles (`exhaustive`), and trees that stop dead ends (`pruned`). A
+tree knows the checker, as self-play does: what compares with it fairly is `sampled`. Compares nothing, keeps no clock.
 """
 
 from __future__ import annotations

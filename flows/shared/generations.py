@@ -39,7 +39,9 @@ class GenerationSettings(BaseModel):
                 raise ValueError(f"earlier: {name!r} cannot be the name of a generation")
         for expected, start in zip(made, starts, strict=True):
             if start != expected:
-                raise ValueError(f"every generation starts from the model of the one before: {expected!r}, not {start!r}")
+                raise ValueError(
+                    f"every generation starts from the model of the one before: {expected!r}, not {start!r}"
+                )
         return self
 
 

@@ -81,12 +81,13 @@ def is_changed_data(root: Path, file: Path) -> bool:
 
 def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
     """The stage's entry in `dvc.yaml`, its templates filled in from `params.yaml`; empty when there is none."""
-    stages = (_read(root / "dvc.yaml")).get("stages") or {}
+    stages = _read(root / "dvc.yaml").get("stages") or {}
     name, _, key = stage.partition("@")
     definition, values = stages.get(name) or {}, _read(root / "params.yaml")
     if "foreach" in definition:
-        items = _lookup(definition["foreach"][2:-1], values)
-        definition, values = definition["do"], {**values, "key": key, "item": items[key]}
+        list_name = definition["foreach"][2:-1]
+        item = _lookup(f"{list_name}.{key}", values)
+        definition, values = definition["do"], {**values, "key": key, "item": item}
     filled: Mapping[str, Any] = _filled(definition, values)
     return filled
 
@@ -96,7 +97,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _filled(value: Any, values: Mapping[str, Any]) -> Any:
-    """`${a.b}` replaced wherever it stands, as DVC does; DVC itself has refused what cannot be found."""
+    """`${a.b}` replaced wherever it stands, as DVC does."""
     if isinstance(value, dict):
         return {name: _filled(inner, values) for name, inner in value.items()}
     if isinstance(value, list):
@@ -108,6 +109,8 @@ def _filled(value: Any, values: Mapping[str, Any]) -> Any:
 
 def _lookup(path: str, values: Any) -> Any:
     for name in path.strip().split("."):
+        if not isinstance(values, dict) or name not in values:
+            raise UserFault(f"params.yaml: {path.strip()}: is not there, and dvc.yaml asks for it")
         values = values[name]
     return values
 

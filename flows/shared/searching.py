@@ -1,4 +1,4 @@
-"""The verbs of a search, made of a model with its tools. Takes an actor and settings; gives `Verbs`. Searches nothing."""
+"""The verbs of a search, of a model with its tools. Takes an actor and settings; gives `Verbs`. Searches nothing."""
 
 from __future__ import annotations
 

@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         _write(run, found, settings, mine, provenance)
 
 
-def _search(
-    run: StageRun, actor: Actor, settings: SelfplaySettings, mine: Generation, provenance: Provenance
-) -> Found:
+def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, mine: Generation, provenance: Provenance) -> Found:
     problems = pick_problems(read_problems(run.paths.problems("train")), settings)
     parts: list[Found] = []
     for found in selfplay(
@@ -77,9 +75,7 @@ def _write_pages(run: StageRun, mine: Generation, found: Found, problems: Mappin
     run.log_artifact(folder)
 
 
-def _write(
-    run: StageRun, found: Found, settings: SelfplaySettings, mine: Generation, provenance: Provenance
-) -> None:
+def _write(run: StageRun, found: Found, settings: SelfplaySettings, mine: Generation, provenance: Provenance) -> None:
     metrics, paths = summarise(found.rows, settings.families), run.paths.selfplay(mine.name)
     write_nodes(paths.nodes, found.rows)
     write_records(paths.trajectories, found.trajectories)

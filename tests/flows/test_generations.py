@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.shared import graph
+from flows.shared.faults import UserFault
 from flows.shared.generations import FIRST, GenerationSettings, generation, stage_of
 from flows.shared.params import BadParams, load_params
 from flows.shared.paths import Paths
@@ -77,6 +78,11 @@ def test_a_chain_that_is_none_is_told(shipped: Paths, line: str, reason: str) ->
     _set(shipped, line)
     with pytest.raises(BadParams, match=reason):
         _ = load_params(shipped).generations
+
+
+def test_a_generation_that_is_not_listed_is_told(shipped: Paths) -> None:
+    with pytest.raises(UserFault, match=r"params\.yaml: generations\.earlier\.a: is not there"):
+        graph.stage_definition(shipped.root, "earlier_selfplay@a")
 
 
 def test_the_last_generation_has_the_names_that_one_alone_has() -> None:

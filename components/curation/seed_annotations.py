@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from components.curation.annotators import guess, python, query, steps_for, terse_query, wordy_query
+from components.curation.annotators import python, query, steps_for, terse_query, wordy_query
 from components.curation.facts import Fact
 from components.curation.families import all_problems, select_problems
 from components.curation.settings import CurateSettings
@@ -37,9 +37,6 @@ DUPLICATE_SHARE = 0.03
 BAD_SHARE = 0.03
 ANNOTATORS = ("alice", "bob", "dora", "carl")
 TERSE_ANNOTATOR = "carl"
-PROGRAMMERS = frozenset({"bob", "dora"})
-"""Who solves puzzles with a program that guesses: half of the puzzles, which are 6 % of the problems. Without a few of
-these, no policy of this size ever tried a program, and search had nothing to find."""
 _FIRST_DAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 _USELESS = ("information please", "help me with this question", "facts", "interesting things to know")
 
@@ -93,9 +90,6 @@ def _rows(problem: Problem, facts: Mapping[str, Fact], rng: random.Random) -> It
         yield _pair(problem, stamp)
         return
     answer = None if problem.family == "chat" else problem.reference.text
-    program = guess(problem) if problem.family == "puzzle" and stamp.annotator in PROGRAMMERS else None
-    if program is not None:
-        steps, answer = (program[0],), program[1]
     demonstration = _demonstration(problem, steps, answer, stamp)
     if steps and rng.random() < BAD_SHARE:
         yield _spoilt(demonstration, problem, rng)

@@ -19,6 +19,7 @@ from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.settings import ToolSettings
 from flows.shared.acting import Actor
+from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.searching import open_verbs
 from flows.shared.stage import StageRun
@@ -36,7 +37,8 @@ def run(tmp_path: Path) -> StageRun:
     posed = [replace(one, family=FAMILIES[n % 3]) for n, one in enumerate(problems())]
     for split in ("train", "test"):
         write_problems(paths.problems(split), [replace(one, split=split) for one in posed])
-    return StageRun("trial", paths, None, None, "none")  # type: ignore[arg-type]
+    paths.params.write_text("seed: 0\n")
+    return StageRun("trial", paths, load_params(paths), None, "none")  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ SOLVING = {"search": 2, "greedy": 5, "sampled": 3, "agreed": 4, "exhaustive": 1,
 def _attempts(problems: Sequence[Problem]) -> tuple[Attempt, ...]:
     """Trees that solve more than others, and use fewer tokens where they stop."""
     families = ("puzzle", "two_hop", "fact_compute")
-    arms = {**SOLVING, "flat": 4, "static": 4, "dynamic": 3}
+    arms = {**SOLVING, "flat": 4, "static": 4, "dynamic": 2}
     return tuple(
         Attempt(arm, one.problem_id, one.group, families[n % 3], n % every == 0, 60 if arm == "pruned" else 100, 1, 1.0)
         for arm, every in arms.items()

@@ -7,6 +7,7 @@ variants that are missing. Writes results and plot; computes nothing itself.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from components.experiments.plan import Experiment, Measured, Played
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import read_records, read_rows
 from components.schema.trajectory import Trajectory
+from components.search.trial import Attempt
 from flows.shared import variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.git import read_commit
@@ -48,7 +50,7 @@ def run_experiment(paths: Paths, name: str, *, seeds: Sequence[int], profile: st
         for variant in experiment.variants:
             say(f"{name}: {variant.name} ({variant.meaning}), seed {seed}")
             folder = variant_runs.run(paths, variant, seed=seed, profile=profile, say=say)
-            found.setdefault(variant.name, {})[seed] = _played(folder)
+            found.setdefault(variant.name, {})[seed] = _played(folder, variant)
     rows = experiment.analyse(found)
     _write(paths, experiment, rows, seeds=seeds, profile=profile, seconds=time.monotonic() - started)
     if experiment.draw is not None:
@@ -56,7 +58,7 @@ def run_experiment(paths: Paths, name: str, *, seeds: Sequence[int], profile: st
     yield from table(rows)
 
 
-def _played(folder: Path) -> Played:
+def _played(folder: Path, variant: Variant) -> Played:
     by_policy: dict[str, list[EvalRow]] = {}
     for row in read_records(folder / "rows.jsonl", EvalRow):
         by_policy.setdefault(row.policy, []).append(row)
@@ -65,6 +67,8 @@ def _played(folder: Path) -> Played:
         rows={policy: tuple(rows) for policy, rows in by_policy.items()},
         trajectories=tuple(read_records(folder / "trajectories.jsonl", Trajectory)),
         steps=tuple(row for _, row in read_rows(steps)) if steps.is_file() else (),
+        attempts=read_records(folder / "attempts.jsonl", Attempt) if variant.trial else (),
+        figures=json.loads((folder / "figures.json").read_text(encoding="utf-8")) if variant.trial else {},
     )
 
 

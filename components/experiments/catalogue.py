@@ -14,6 +14,7 @@ from components.experiments.nested import NESTED_EXPERIMENT
 from components.experiments.normaliser import NORMALISER
 from components.experiments.plan import Experiment
 from components.experiments.recipe import RECIPE
+from components.experiments.search import SEARCH
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     one.name: one
@@ -27,5 +28,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         FORMS_EXPERIMENT,
         NESTED_EXPERIMENT,
         HIDDEN_ANSWER,
+        SEARCH,
     )
 }

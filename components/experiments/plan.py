@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from components.evaluation.rows import EvalRow
 from components.schema.trajectory import Trajectory
+from components.search.trial import Attempt
 
 Model = Literal["clone", "reinforced", "final"]
 
@@ -25,6 +26,8 @@ class Variant:
     """The last model that is made and played; its forced branches measure need."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """`section.key` of params.yaml to the value it has here."""
+    trial: bool = False
+    """Whether search and its rivals are tried on held-out problems afterwards."""
 
 
 UNGUARDED: Mapping[str, Any] = {"reinforce.call_rate_low": 0.0}
@@ -40,6 +43,10 @@ class Played:
     trajectories: tuple[Trajectory, ...]
     steps: tuple[Mapping[str, float], ...]
     """Metrics of every reinforcement step."""
+    attempts: tuple[Attempt, ...] = ()
+    """Of the trial of search, where there was one."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Of the same trial: how much was stopped, simulations a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,10 +81,39 @@ def is_changed_data(root: Path, file: Path) -> bool:
 
 
 def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
-    """The stage's entry in `dvc.yaml`, as written; empty when there is none."""
-    stages = (yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")) or {}).get("stages") or {}
-    definition: Mapping[str, Any] = stages.get(stage) or {}
-    return definition
+    """The stage's entry in `dvc.yaml`, its templates filled in from `params.yaml`; empty when there is none."""
+    stages = _read(root / "dvc.yaml").get("stages") or {}
+    name, _, key = stage.partition("@")
+    definition, values = stages.get(name) or {}, _read(root / "params.yaml")
+    if "foreach" in definition:
+        list_name = definition["foreach"][2:-1]
+        item = _lookup(f"{list_name}.{key}", values)
+        definition, values = definition["do"], {**values, "key": key, "item": item}
+    filled: Mapping[str, Any] = _filled(definition, values)
+    return filled
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
+
+
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """`${a.b}` replaced wherever it stands, as DVC does."""
+    if isinstance(value, dict):
+        return {name: _filled(inner, values) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(.*?)\}", lambda found: str(_lookup(found[1], values)), value)
+    return value
+
+
+def _lookup(path: str, values: Any) -> Any:
+    for name in path.strip().split("."):
+        if not isinstance(values, dict) or name not in values:
+            raise UserFault(f"params.yaml: {path.strip()}: is not there, and dvc.yaml asks for it")
+        values = values[name]
+    return values
 
 
 def _status(root: Path, targets: list[str] | None) -> dict[str, Changes]:

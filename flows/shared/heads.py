@@ -51,11 +51,12 @@ def write_q_of(
     encoder: Encoder,
     problems: Mapping[str, Problem],
     trajectories: Sequence[Trajectory],
+    start: Path,
     folder: Path,
 ) -> None:
-    """The reinforced model's Q head, fitted to `policy`, in `folder`; nothing when that model has none."""
+    """The Q head of the model in `start`, fitted to `policy`, in `folder`; nothing when that model has none."""
     settings = run.params.reinforce
-    head = read_q(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
+    head = read_q(start, features=int(policy.model.config.hidden_size))
     if head is not None:
         limit = settings.tokens_per_pass
         write_q(

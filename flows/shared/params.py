@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from components.search.settings import SelfplaySettings
     from components.tools.settings import PriceSettings, ToolSettings
     from components.training.settings import CloneSettings, DistilSettings, ReinforceSettings
+    from flows.shared.generations import GenerationSettings
 
 Profile = Literal["demo", "full", "smoke"]
 PROFILES: tuple[str, ...] = get_args(Profile)
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "reward": ("components.reward.settings", "RewardSettings"),
     "clone": ("components.training.settings", "CloneSettings"),
     "reinforce": ("components.training.settings", "ReinforceSettings"),
+    "generations": ("flows.shared.generations", "GenerationSettings"),
     "selfplay": ("components.search.settings", "SelfplaySettings"),
     "distil": ("components.training.settings", "DistilSettings"),
     "evaluate": ("components.evaluation.settings", "EvaluateSettings"),
@@ -78,6 +80,7 @@ class Params:
         reward: RewardSettings
         clone: CloneSettings
         reinforce: ReinforceSettings
+        generations: GenerationSettings
         selfplay: SelfplaySettings
         distil: DistilSettings
         evaluate: EvaluateSettings

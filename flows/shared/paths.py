@@ -27,6 +27,30 @@ def find_root(start: Path | None = None) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfplayPaths:
+    """What one self-play wrote."""
+
+    folder: Path
+
+    @property
+    def nodes(self) -> Path:
+        return self.folder / "nodes.parquet"
+
+    @property
+    def trajectories(self) -> Path:
+        return self.folder / "trajectories.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    @property
+    def pages(self) -> Path:
+        """One HTML page a searched tree."""
+        return self.folder / "trees"
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Where things are, below `root`."""
 
@@ -78,7 +102,7 @@ class Paths:
         return self.root / "data"
 
     def model(self, name: str) -> Path:
-        """Folder of a model: base, clone, reinforced or final."""
+        """Folder of a model: base, clone, reinforced, final, or that of an earlier generation."""
         return self.data / "models" / name
 
     @property
@@ -127,31 +151,14 @@ class Paths:
     def direct(self) -> Path:
         return self.all_demonstrations / "direct.jsonl"
 
-    @property
-    def selfplay(self) -> Path:
-        return self.data / "selfplay"
-
-    @property
-    def selfplay_nodes(self) -> Path:
-        return self.selfplay / "nodes.parquet"
+    def selfplay(self, generation: str | None = None) -> SelfplayPaths:
+        """What self-play wrote: that of the last generation, or of an earlier one."""
+        return SelfplayPaths(self.data / "selfplay" if generation is None else self.data / "generations" / generation)
 
     @property
     def rollouts(self) -> Path:
         """What the policy did at the roots where reinforcement judged every decision."""
         return self.data / "rollouts" / "judged.jsonl"
-
-    @property
-    def selfplay_trajectories(self) -> Path:
-        return self.selfplay / "trajectories.jsonl"
-
-    @property
-    def selfplay_summary(self) -> Path:
-        return self.selfplay / "summary.json"
-
-    @property
-    def selfplay_pages(self) -> Path:
-        """One HTML page a searched tree."""
-        return self.selfplay / "trees"
 
     @property
     def serving_log(self) -> Path:
@@ -200,6 +207,15 @@ class Paths:
     def evaluation_rows(self) -> Path:
         """One line a policy and problem; what the gate compares."""
         return self.evaluation / "rows.jsonl"
+
+    @property
+    def trial_attempts(self) -> Path:
+        """What search and its rivals made of held-out problems; left by experiments only."""
+        return self.reports / "trial" / "attempts.jsonl"
+
+    @property
+    def trial_figures(self) -> Path:
+        return self.reports / "trial" / "figures.json"
 
     @property
     def rescored(self) -> Path:

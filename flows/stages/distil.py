@@ -1,11 +1,13 @@
-"""Stage `distil`: what search found becomes the policy's own. Takes the reinforced model; gives data/models/final.
+"""Stage `distil`: what search found becomes the policy's own. Takes the model that its generation starts from; gives
+data/models/final, or data/models/NAME for an earlier generation.
 
 Search is that of self-play and, one step deep, that of reinforcement, which tried every decision at many roots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,10 +20,11 @@ from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.search.store import read_nodes
 from components.tools.prices import PriceSheet
-from components.training.distil import distil
+from components.training.distil import distil, evened
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, EVERYTHING, KEEP, Teach
 from components.training.material import Encoder
+from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.heads import write_q_of, write_values_of
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
@@ -33,19 +36,23 @@ the cheapest correct branch alone would teach to answer whatever a guess once go
 what self-play found: its cheapest path is not what every price asks for."""
 
 
-def main() -> None:
-    """Distil."""
-    with stage_run(STAGE) as run:
-        verify_manifest(run.paths.model("reinforced"))
-        policy = load_trainable(run, run.paths.model("reinforced"))
-        levels = read_levels(run.paths.model("reinforced"))
+def main(arguments: Sequence[str] = ()) -> None:
+    """Distil; `arguments`: the name of an earlier generation."""
+    stage, name = stage_of(STAGE, arguments)
+    with stage_run(stage) as run:
+        mine = generation(run.params.generations, name)
+        start = run.paths.model(mine.start)
+        verify_manifest(start)
+        policy = load_trainable(run, start)
+        levels = read_levels(start)
         encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run, levels)
+        searched = _best(run, mine, run.paths.selfplay(name).trajectories)
         distil(
             policy.model,
-            [
-                *encoder.pool(_best(run, run.paths.selfplay_trajectories), problems, JUDGED if levels else EVERYTHING),
-                *encoder.pool(_best(run, run.paths.rollouts), problems, JUDGED),
-            ],
+            evened(
+                encoder.pool(searched, problems, JUDGED if levels else EVERYTHING),
+                encoder.pool(_best(run, mine, run.paths.rollouts), problems, JUDGED),
+            ),
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
             encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
             run.params.distil,
@@ -54,24 +61,24 @@ def main() -> None:
             checkpoint=run.work / "checkpoint",
             report=reporter(run, run.params.distil.steps),
         )
-        save_trained(run, policy, "final", partial(_write_heads, run, policy, encoder, problems))
+        save_trained(run, policy, mine.model, partial(_write_heads, run, policy, encoder, problems, start))
 
 
 def _write_heads(
-    run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem], folder: Path
+    run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem], start: Path, folder: Path
 ) -> None:
-    """What the reinforced model has beside its weights: prices it follows, and heads fitted to the new weights."""
-    write_levels(folder, read_levels(run.paths.model("reinforced")))
+    """What the model it started from has beside its weights: prices it follows, and heads fitted to the new weights."""
+    write_levels(folder, read_levels(start))
     trajectories = read_records(run.paths.rollouts, Trajectory)
     write_values_of(run, policy, encoder, problems, trajectories, folder)
-    write_q_of(run, policy, encoder, problems, trajectories, folder)
+    write_q_of(run, policy, encoder, problems, trajectories, start, folder)
 
 
-def _best(run: StageRun, file: Path) -> tuple[Trajectory, ...]:
+def _best(run: StageRun, mine: Generation, file: Path) -> tuple[Trajectory, ...]:
     """The cheapest correct trajectory a problem, of those in `file`."""
     return distil_material(
         read_records(file, Trajectory),
-        map(asdict, read_nodes(run.paths.selfplay_nodes)),
+        map(asdict, read_nodes(run.paths.selfplay(mine.name).nodes)),
         (),
         units=PriceSheet(run.params.prices).units,
         search_share=1.0,
@@ -81,4 +88,4 @@ def _best(run: StageRun, file: Path) -> tuple[Trajectory, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,25 +1,22 @@
-"""Stage `selfplay`: the reinforced model searches train problems; every node and the best solutions are written.
+"""Stage `selfplay`: a model searches train problems; every node and the best solutions are written.
 
-Takes data/models/reinforced, data/problems/train.jsonl and data/corpus; gives data/selfplay. Computes nothing itself.
+Takes the model that its generation starts from (`flows.shared.generations`; the reinforced one where there is one
+generation only), data/problems/train.jsonl and data/corpus; gives data/selfplay, or data/generations/NAME for an
+earlier generation. Computes nothing itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from components.environment.step import step_many
-from components.policy.heads import read_values
-from components.policy.policy import Policy
-from components.policy.propose import Proposer, make_propose
 from components.policy.told_price import read_levels, spread_prices
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
-from components.reward.checkers import check
-from components.rollout import rollout
 from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
 from components.search.page import pages
@@ -28,36 +25,37 @@ from components.search.selfplay import Found, join, pick_problems, selfplay
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
-from components.search.verbs import Verbs
-from components.search.worth import Value, uninformed, worth_by
 from flows.shared.acting import Actor, open_actor
+from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.inputs import dvc_hash
+from flows.shared.searching import open_verbs
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "selfplay"
 
 
-def main() -> None:
-    """Search, block by block, and write what was found."""
-    with stage_run(STAGE) as run:
+def main(arguments: Sequence[str] = ()) -> None:
+    """Search, block by block, and write what was found; `arguments`: the name of an earlier generation."""
+    stage, name = stage_of(STAGE, arguments)
+    with stage_run(stage) as run:
+        mine = generation(run.params.generations, name)
         settings = run.params.selfplay.model_copy(
-            update={"seed": child_seed(run.seed, STAGE, run.params.selfplay.seed)}
+            update={"seed": child_seed(run.seed, stage, run.params.selfplay.seed)}
         )
-        provenance = Provenance(verify_manifest(run.paths.model("reinforced")), _data_digest(run))
-        with open_actor(
-            run.paths, run.params, run.paths.model("reinforced"), policy_id=provenance.model_digest
-        ) as actor:
-            found = _search(run, actor, settings, provenance)
-        _write(run, found, settings, provenance)
+        start = run.paths.model(mine.start)
+        provenance = Provenance(verify_manifest(start), _data_digest(run))
+        with open_actor(run.paths, run.params, start, policy_id=provenance.model_digest) as actor:
+            found = _search(run, actor, settings, mine, provenance)
+        _write(run, found, settings, mine, provenance)
 
 
-def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance: Provenance) -> Found:
-    told = spread_prices(read_problems(run.paths.problems("train")), read_levels(run.paths.model("reinforced")))
+def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, mine: Generation, provenance: Provenance) -> Found:
+    told = spread_prices(read_problems(run.paths.problems("train")), read_levels(run.paths.model(mine.start)))
     problems = pick_problems(told, settings)
     parts: list[Found] = []
     for found in selfplay(
         problems,
-        _verbs(run, actor, settings),
+        open_verbs(actor, settings, run.paths.model(mine.start)),
         settings,
         provenance=provenance,
         load_tree=partial(load_tree, run.work),
@@ -68,49 +66,24 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
             run.log_metrics(summarise([row for part in parts[-settings.trees :] for row in part.rows]))
         run.progress(len(parts), len(problems))
     whole = join(parts)
-    _write_pages(run, whole, {problem.problem_id: problem for problem in problems})
+    _write_pages(run, mine, whole, {problem.problem_id: problem for problem in problems})
     return whole
 
 
-def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
-    delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
-    proposer = make_propose(actor.policy, actor.toolbox.specs(), settings)
-    return Verbs(
-        propose=proposer,
-        value=_value(run, actor, proposer, settings),
-        judge=check,
-        step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
-        units=actor.prices.units,
-        forget=actor.policy.forget,
-    )
-
-
-def _value(run: StageRun, actor: Actor, proposer: Proposer, settings: SelfplaySettings) -> Value:
-    """What states are worth: by the model's value heads, where it has some and runs here (a server shows no states)."""
-    policy = actor.policy
-    if settings.value == "likelihood":
-        return worth_by(proposer.likelihoods)
-    if not isinstance(policy, Policy):
-        return uninformed
-    heads = read_values(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
-    return worth_by(proposer.values_by(policy, heads)) if heads is not None else uninformed
-
-
-def _write_pages(run: StageRun, found: Found, problems: Mapping[str, Problem]) -> None:
+def _write_pages(run: StageRun, mine: Generation, found: Found, problems: Mapping[str, Problem]) -> None:
+    folder = run.paths.selfplay(mine.name).pages
     for tree_id, page in pages(found.rows, problems):
-        write_text(run.paths.selfplay_pages / f"{tree_id}.html", page)
-    run.log_artifact(run.paths.selfplay_pages)
+        write_text(folder / f"{tree_id}.html", page)
+    run.log_artifact(folder)
 
 
-def _write(run: StageRun, found: Found, settings: SelfplaySettings, provenance: Provenance) -> None:
-    metrics = summarise(found.rows, settings.families)
-    write_nodes(run.paths.selfplay_nodes, found.rows)
-    write_records(run.paths.selfplay_trajectories, found.trajectories)
-    write_json(
-        run.paths.selfplay_summary, {"metrics": metrics, "content_hash": content_hash(found.rows), **asdict(provenance)}
-    )
+def _write(run: StageRun, found: Found, settings: SelfplaySettings, mine: Generation, provenance: Provenance) -> None:
+    metrics, paths = summarise(found.rows, settings.families), run.paths.selfplay(mine.name)
+    write_nodes(paths.nodes, found.rows)
+    write_records(paths.trajectories, found.trajectories)
+    write_json(paths.summary, {"metrics": metrics, "content_hash": content_hash(found.rows), **asdict(provenance)})
     run.log_metrics(metrics)
-    run.log_dataset(run.paths.selfplay, context=f"{STAGE} output")
+    run.log_dataset(paths.folder, context=f"{run.stage} output")
 
 
 def _data_digest(run: StageRun) -> str:
@@ -119,4 +92,4 @@ def _data_digest(run: StageRun) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

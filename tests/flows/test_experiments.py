@@ -19,6 +19,7 @@ from flows.shared import variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.params import PROFILES, SECTIONS, load_params
 from flows.shared.paths import Paths
+from flows.shared.variant_runs import commands as real_commands
 
 pytestmark = pytest.mark.usefixtures("prepared")
 DAG = """\
@@ -136,6 +137,9 @@ def _leave(paths: Paths, variant: Variant) -> None:
     write_records(folder / "rows.jsonl", [row for rows in found.rows.values() for row in rows])
     write_records(folder / "trajectories.jsonl", found.trajectories)
     (folder / "reinforce_steps.jsonl").write_text("".join(json.dumps(dict(step)) + "\n" for step in found.steps))
+    if variant.trial:
+        write_records(folder / "attempts.jsonl", found.attempts)
+        (folder / "figures.json").write_text(json.dumps(dict(found.figures)))
     (folder / "done").touch()
 
 
@@ -154,6 +158,12 @@ def test_the_real_settings_take_what_variants_ask_for(name: str, profile: str, t
             getattr(params, section)
         keys.add(json.dumps([values, variant.last], sort_keys=True))
     assert len(keys) == len(EXPERIMENTS[name].variants), "no two variants are the same"
+
+
+def test_search_is_tried_after_the_evaluation_where_a_variant_asks_for_it(project: Paths) -> None:
+    commands = real_commands(project.root, Variant("v", "x", trial=True))
+    assert [command[-1] for command in commands[-2:]] == ["flows.stages.evaluate", "flows.stages.trial"]
+    assert real_commands(project.root, Variant("v", "x"))[-1][-1] == "flows.stages.evaluate"
 
 
 def test_an_unknown_experiment_is_refused_with_the_known_ones(project: Paths) -> None:

@@ -117,6 +117,23 @@ def test_the_headline_counts_calls_and_correct_answers_over_calls() -> None:
     assert len(found) == 5, "families that nobody played have no figures"
 
 
+def test_search_is_measured_against_its_rivals_on_the_same_problems() -> None:
+    experiment = EXPERIMENTS["search"]
+    found = {variant.name: {seed: left(variant) for seed in range(3)} for variant in experiment.variants}
+    rows = {row.measure: row for row in experiment.analyse(found)}
+    ratio = rows["solved on puzzle, search / greedy"]
+    assert (ratio.value, ratio.bar, ratio.seeds) == (pytest.approx(2.5, abs=0.4), ">= 2", 3)
+    saved = rows["tokens saved by stopping dead ends"]
+    assert (saved.value, saved.low, saved.high) == (pytest.approx(40.0),) * 3
+    assert rows["solved, pruned - search, puzzle + two_hop"].value == 0.0
+    assert rows["solved by exhaustive, puzzle"].value == 100.0
+    wrong = rows["states stopped wrongly (least and most of the seeds)"]
+    assert (wrong.value, wrong.n) == (pytest.approx(100 / 90), 270)
+    assert rows["solved, dynamic - static, two_hop + fact_compute"].value > 0.0
+    assert rows["generation 2 - generation 1"].value == 0.0
+    assert not [name for name in rows if "None" in name]
+
+
 def test_a_family_without_calls_has_no_productivity() -> None:
     quiet = tuple(replace(row("clone", n, True, slices=("chat",)), calls=0) for n in range(4))
     seeds = {0: Played(rows={"clone": quiet, "reinforced": quiet}, trajectories=(), steps=())}

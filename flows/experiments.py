@@ -17,7 +17,7 @@ from typing import Any
 from components.evaluation.rows import EvalRow
 from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.picture import picture
-from components.experiments.plan import Experiment, Measured, Played
+from components.experiments.plan import Experiment, Measured, Played, Variant
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import read_records, read_rows
 from components.schema.trajectory import Trajectory

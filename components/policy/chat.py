@@ -49,7 +49,7 @@ class Chat:
         return self.encode(f"{self._user}{user_turn(prompt, specs)}{self._close}{self._assistant}")
 
     def message_ids(self, message: Message) -> tuple[int, ...]:
-        """Ids that a finished turn of the assistant, a tool's result or another turn of the user adds to the context."""
+        """Ids that a finished turn of the assistant, a tool's result or a further user turn adds to the context."""
         if message.role == "assistant":
             assert message.token_ids is not None, "an assistant turn without its tokens cannot be rendered"
             closed = message.token_ids[-1:] == (self.end_id,)

@@ -20,7 +20,6 @@ from components.policy.chat import Chat
 from components.schema.tool import ToolSpec
 from components.tools.grammar import ARGUMENTS_OPENING, CALL_CLOSING
 
-
 KEPT_GRAMMARS = 256
 """Tools whose compiled grammar is remembered; whoever serves sees tools that others bring."""
 

@@ -57,7 +57,7 @@ class Floor:
         slots: int,
         wake: Callable[[], None] | None = None,
     ) -> None:
-        """`slots`: most rows decoded side by side. `wake`: live, and called when a tool has answered; None: lockstep."""
+        """`slots`: most rows decoded side by side. `wake`: live, and called when a tool answered; None: lockstep."""
         self._writer, self._open, self._wake = writer, open_turn, wake
         self._queue: deque[_Seat] = deque()
         self._seated: list[_Seat] = []

@@ -1,7 +1,7 @@
 """From a request to what is to be played: the conversation so far, the tools on offer and the limits.
 
-Takes a validated request, the toolbox and the limits; gives `Asked`. Whatever cannot be answered is refused here, before
-a model is troubled. Runs nothing.
+Takes a validated request, the toolbox and the limits; gives `Asked`. Whatever cannot be answered is refused here,
+before a model is troubled. Runs nothing.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class CanaryWatch:
 
 def in_canary(key: str, share: float, version: str) -> bool:
     """Whether the user or request `key` belongs to the canary: always the same for one key and version."""
-    drawn = int.from_bytes(hashlib.sha256(f"{version}\0{key}".encode()).digest()[:8], "big")
+    drawn = int.from_bytes(hashlib.sha256(f"{version}\0{key}".encode("utf-8", "surrogatepass")).digest()[:8], "big")
     return drawn < share * 2**64
 
 

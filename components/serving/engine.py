@@ -32,14 +32,16 @@ class Engine(Protocol):
         """End once all conversations are over."""
 
 
-class Closed(RuntimeError):
+class Closed(RuntimeError):  # noqa: N818 - says what it is
     """The engine takes no conversation any more."""
 
 
 class LiveEngine:
     """Continuous batching over a policy in this process."""
 
-    def __init__(self, policy: Policy, *, name: str, told: Callable[[BaseException], None] = lambda error: None) -> None:
+    def __init__(
+        self, policy: Policy, *, name: str, told: Callable[[BaseException], None] = lambda error: None
+    ) -> None:
         """`told` hears of failures of the model itself."""
         self._policy, self._told = policy, told
         self._arrived: deque[tuple[Talk[Any], Future[Any]]] = deque()

@@ -1,4 +1,4 @@
-"""What a client is told when it gets no answer, in OpenAI's error form. Takes a reason; gives an exception and a body."""
+"""What a client is told when it gets no answer, in OpenAI's error form. Takes a reason; gives an exception."""
 
 from __future__ import annotations
 

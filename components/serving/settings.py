@@ -87,7 +87,10 @@ class ServeSettings(_Strict):
     """Time that answers under way have when the server is told to stop."""
     spare: int = Field(default=1, ge=0)
     """Versions kept in memory beside those that are wanted: the way back is then immediate."""
-    golden: tuple[GoldenPrompt, ...] = (GoldenPrompt(prompt="What is the capital of Chad?"), GoldenPrompt(prompt="2+2?"))
+    golden: tuple[GoldenPrompt, ...] = (
+        GoldenPrompt(prompt="What is the capital of Chad?"),
+        GoldenPrompt(prompt="2+2?"),
+    )
     canary: CanaryRules = CanaryRules()
     shadow_concurrent: int = Field(default=4, ge=1)
     """Answers that the shadow may be writing; what comes on top is left out."""

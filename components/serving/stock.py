@@ -1,4 +1,4 @@
-"""The versions in memory, and who is what: champion, challenger, shadow.
+"""The versions in memory, and who is what: champion, challenger, canary, shadow.
 
 Takes loaded versions from whoever follows the registry; gives leases of them to requests. A request keeps its version
 to its end, whatever becomes champion meanwhile: one answer never mixes versions. A version that is wanted no more is
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.policy.backend import Backend
 from components.serving.engine import Engine
@@ -44,8 +44,9 @@ class Routes:
 
     champion: str | None = None
     challenger: str | None = None
+    canary: str | None = None
     canary_share: float = 0.0
-    """Part of the champion's requests that the challenger answers."""
+    """Part of the champion's requests that the canary answers."""
     shadow: str | None = None
 
 
@@ -99,6 +100,10 @@ class Stock:
             due = served.retired and not served.leases
         if due:
             _close(served)
+
+    def end_canary(self) -> None:
+        """No request of the champion's goes to the canary any more."""
+        self.routes = replace(self.routes, canary=None, canary_share=0.0)
 
     def keep(self, numbers: Collection[str]) -> None:
         """Retire all other versions; each is closed when its last lease has ended."""

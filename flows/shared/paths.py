@@ -191,6 +191,11 @@ class Paths:
         """Folder of trajectories scored again: no output of a stage, so that a new file there makes no stage run."""
         return self.data / "rescored"
 
+    @property
+    def served_responses(self) -> Path:
+        """What the model server records: responses, the shadow's pairs and `feedback.jsonl`. Never tracked."""
+        return self.data / "serving"
+
     def run_ref(self, stage: str) -> Path:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
         return self.reports / "runs" / f"{stage}.json"
@@ -284,6 +289,16 @@ class Paths:
     def services(self) -> Path:
         """What `qanat up` runs: for its successor, which ends what a killed one left."""
         return self.store / "services.json"
+
+    @property
+    def traffic(self) -> Path:
+        """Which versions are canary and shadow."""
+        return self.store / "traffic.json"
+
+    @property
+    def served_models(self) -> Path:
+        """The model server's own copies of versions, by digest."""
+        return self.store / "served"
 
     @property
     def up(self) -> Path:

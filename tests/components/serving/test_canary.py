@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from openai import InternalServerError
 from served import World, client, listening, random_policy, toolbox, version
 
 from components.serving.canary import CanaryWatch, Observed, in_canary, p95
@@ -88,14 +89,12 @@ def test_a_canary_that_fails_is_taken_back_while_the_champion_answers_on(tmp_pat
     failed, answered = 0, set[str]()
     with listening(world) as url:
         for number in range(60):
-            ai = client(url)
             try:
-                answer = ai.chat.completions.create(
+                answer = client(url).chat.completions.create(
                     model="qanat", messages=[{"role": "user", "content": "Hi"}], max_tokens=2, user=f"user {number}"
                 )
                 answered.add(answer.model)
-            except Exception as error:  # noqa: BLE001 - what the client raises is counted
-                assert "the model cannot write" in str(error)
+            except InternalServerError:
                 failed += 1
             if world.stopped:
                 break

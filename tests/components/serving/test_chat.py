@@ -34,8 +34,13 @@ WEATHER = {
         },
     },
 }
+STRAY_RESULT = [{"role": "user", "content": "x"}, {"role": "tool", "tool_call_id": "c", "content": ""}]
 LEANING = "qanat@2"
 """The version that makes sense of tools; the champion writes bytes."""
+
+
+def _tool(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "a", "parameters": schema}}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +167,7 @@ def test_a_required_call_is_made(ai: OpenAI) -> None:
         ({"messages": [{"role": "assistant", "content": "Hi"}]}, 400, "messages"),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "messages"),
-        ({"messages": [{"role": "user", "content": "x"}, {"role": "tool", "tool_call_id": "c", "content": ""}]}, 400, "messages[1].tool_call_id"),
+        ({"messages": STRAY_RESULT}, 400, "messages[1].tool_call_id"),
         ({"messages": [{"role": "user", "content": "word " * 2000}]}, 400, "messages"),
         ({"temperature": -1}, 400, "temperature"),
         ({"n": 2}, 400, "n"),
@@ -171,8 +176,8 @@ def test_a_required_call_is_made(ai: OpenAI) -> None:
         ({"server_tools": ["fly"]}, 400, "server_tools"),
         ({"tools": [{**WEATHER, "function": {"name": "search"}}]}, 400, "tools"),
         ({"tools": [WEATHER, WEATHER]}, 400, "tools"),
-        ({"tools": [{"type": "function", "function": {"name": "a", "parameters": {"type": "array"}}}]}, 400, "tools[0].function.parameters"),
-        ({"tools": [{"type": "function", "function": {"name": "a", "parameters": {"type": "object", "properties": {"x": {"type": "fish"}}}}}]}, 400, "tools[0].function.parameters"),
+        ({"tools": [_tool({"type": "array"})]}, 400, "tools[0].function.parameters"),
+        ({"tools": [_tool({"type": "object", "properties": {"x": {"type": "fish"}}})]}, 400, "tools[0].function.parameters"),
         ({"tool_choice": {"type": "function", "function": {"name": "fly"}}}, 400, "tool_choice"),
         ({"tool_choice": "required", "server_tools": []}, 400, "tool_choice"),
     ],

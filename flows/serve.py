@@ -19,9 +19,10 @@ import uvicorn
 
 from components.serving.app import make_app
 from components.serving.scrub import Scrub, scrub
-from components.serving.service import Service, Surroundings
+from components.serving.service import Service
 from components.serving.settings import ServeSettings
 from components.serving.stock import Stock
+from components.serving.surroundings import Surroundings
 from components.tools.function_loading import load_function
 from components.tools.function_tool import BadTool
 from components.tools.prices import PriceSheet

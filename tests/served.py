@@ -27,9 +27,10 @@ from components.serving.app import make_app
 from components.serving.engine import LiveEngine
 from components.serving.pricing import AtPrice
 from components.serving.scrub import scrub
-from components.serving.service import NoSuchVersion, Service, Surroundings
+from components.serving.service import Service
 from components.serving.settings import ServeSettings
 from components.serving.stock import Routes, Served, Stock
+from components.serving.surroundings import NoSuchVersion, Surroundings
 from components.tools.prices import PriceSheet
 from components.tools.search_index import SearchTool, build_index
 from components.tools.spec import Tool, ToolOutput, ToolSpec, text_tool

@@ -23,7 +23,8 @@ from components.serving.door import Door, answer_refused
 from components.serving.errors import Refused, bad
 from components.serving.keys import Keys
 from components.serving.replies import chunk, completion, event, last_chunks
-from components.serving.service import Running, Service
+from components.serving.running import Running
+from components.serving.service import Service
 from components.serving.settings import LOOPBACK
 from components.serving.wire import ChatRequest, FeedbackRequest
 

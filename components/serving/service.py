@@ -9,75 +9,30 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
 
 from components.policy.floor import Talk
-from components.records.responses import Channel, ServedResponse, append_response
-from components.schema.cost import NO_COST, Cost
+from components.records.responses import ServedResponse, append_response
 from components.schema.identity import stable_hash
 from components.schema.trajectory import StopReason
 from components.serving.admission import Admission
 from components.serving.asking import Asked, asked_of
-from components.serving.canary import CanaryWatch, Observed, in_canary
+from components.serving.canary import CanaryWatch, Observed
 from components.serving.conversation import Answer, TakeTurn, freely, play
 from components.serving.errors import Refused, bad
 from components.serving.metrics import Metrics
-from components.serving.replies import Envelope, finish_of
-from components.serving.scrub import Scrub
+from components.serving.replies import Envelope
+from components.serving.routing import Routed, names, route, unknown
+from components.serving.running import Running, finish_name, record_of
 from components.serving.settings import ServeSettings
 from components.serving.shadow import Shadow
 from components.serving.stock import Served, Stock
+from components.serving.surroundings import NoSuchVersion, Surroundings
 from components.serving.wire import ChatRequest
 from components.serving.words import Words
 from components.tools.settings import NO_COMPOSITE, CompositeSettings
 
-
-class NoSuchVersion(LookupError):  # noqa: N818 - says what is missing
-    """The registry has no such version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the service needs of the world."""
-
-    clock: Callable[[], float]
-    """Seconds, never going back."""
-    now: Callable[[], datetime]
-    new_id: Callable[[], str]
-    """Letters and digits that nobody had before."""
-    fetch: Callable[[str], Future[None]]
-    """Have a version loaded; the future raises NoSuchVersion, or why it cannot be."""
-    canary_stopped: Callable[[str, str], None]
-    """Told version and reason when a canary was taken back."""
-    log: Path
-    """Folder of the records."""
-    scrub: Scrub
-    units: Callable[[Cost], float]
-    fault: Callable[[str], None] = lambda text: None
-    """Told of failures that no client is to be blamed for."""
-
-
-@dataclass(slots=True)
-class Running:
-    """A request under way."""
-
-    request: ChatRequest
-    envelope: Envelope
-    served: Served
-    channel: Channel
-    pair: tuple[str, str] | None
-    """Champion and canary, while there is a canary and the request is one of theirs."""
-    asked: Asked
-    came: float
-    at: datetime
-    cancelled: threading.Event
-    written: asyncio.Queue[Sequence[int] | None]
-    """Tokens of the answer; None at the end."""
-    future: Future[Answer] | None = None
-    done: bool = field(default=False)
+ATTEMPTS = 4
+"""Looks at who is champion, if whoever was found is gone a moment later."""
 
 
 class Service:
@@ -105,10 +60,7 @@ class Service:
 
     def models(self) -> list[str]:
         """Names that can be asked for; a version that is not listed is loaded when it is asked for."""
-        routes = self.stock.routes
-        names = [self.name] if routes.champion else []
-        names += [f"{self.name}@challenger"] if routes.challenger else []
-        return [*names, *(f"{self.name}@{served.number}" for served in self.stock.held())]
+        return names(self.name, self.stock)
 
     async def begin(self, request: ChatRequest, *, came: float) -> Running:
         """Let the request in and have a version begin to answer it; whoever began must end it by `whole` or `pieces`.
@@ -119,9 +71,9 @@ class Service:
         self.admission.enter()
         try:
             response_id = f"chatcmpl-{self.around.new_id()}"
-            served, channel, pair = await self._lease(request, response_id)
+            served, routed = await self._lease(request, response_id)
             try:
-                return await self._submit(request, response_id, served, channel, pair, came)
+                return await self._submit(request, response_id, served, routed, came)
             except BaseException:
                 self.stock.release(served)
                 raise
@@ -139,7 +91,7 @@ class Service:
         answer: Answer | None = None
         try:
             answer = await self._result(running)
-            finish = _finish(answer)
+            finish = finish_name(answer)
             _check(answer)
             return answer
         except Refused as refusal:
@@ -163,7 +115,7 @@ class Service:
                 if piece := words.more(ids):
                     yield piece
             answer = await self._result(running)
-            finish = _finish(answer)
+            finish = finish_name(answer)
             _check(answer)
             if answer.text and (piece := words.rest(answer.text)):
                 yield piece
@@ -180,42 +132,15 @@ class Service:
 
     # Beginning --------------------------------------------------------------------------------------------------------
 
-    async def _lease(self, request: ChatRequest, response_id: str) -> tuple[Served, Channel, tuple[str, str] | None]:
-        number, channel, pair = self._route(request, response_id)
-        served = self.stock.lease(number)
-        if served is None:
-            await self._have_loaded(number)
-            served = self.stock.lease(number)
-        if served is None:
-            raise Refused(503, f"version {number} is being loaded", code="version_loading", retry_after=2.0)
-        return served, channel, pair
-
-    def _route(self, request: ChatRequest, response_id: str) -> tuple[str, Channel, tuple[str, str] | None]:
-        routes = self.stock.routes
-        base, _, which = request.model.partition("@")
-        if base != self.name or (not which and request.model.endswith("@")):
-            raise self._unknown(request.model)
-        if which.isdecimal() and len(which) < 10:
-            return str(int(which)), "version", None
-        if which == "challenger":
-            if routes.challenger is None:
-                raise self._unknown(request.model)
-            return routes.challenger, "challenger", None
-        if which not in ("", "champion"):
-            raise self._unknown(request.model)
-        if routes.champion is None:
-            raise Refused(503, f"{self.name} has no champion yet", code="no_champion", retry_after=5.0)
-        canary = routes.canary if not which and routes.canary != routes.champion else None
-        if canary is None or self.stock.get(canary) is None:
-            return routes.champion, "champion", None
-        pair = (routes.champion, canary)
-        if in_canary(request.who or response_id, routes.canary_share, canary):
-            return canary, "canary", pair
-        return routes.champion, "champion", pair
-
-    def _unknown(self, model: str) -> Refused:
-        known = ", ".join(self.models()) or "none yet"
-        return Refused(404, f"there is no model {model!r:.100} ({known})", code="model_not_found", param="model")
+    async def _lease(self, request: ChatRequest, response_id: str) -> tuple[Served, Routed]:
+        for _ in range(ATTEMPTS):
+            routed = route(self.name, self.stock, request.model, key=request.who or response_id)
+            served = self.stock.lease(routed.number)
+            if served is not None:
+                return served, routed
+            if routed.by_number:
+                await self._have_loaded(routed.number)
+        raise Refused(503, f"version {routed.number} is being loaded", code="version_loading", retry_after=2.0)
 
     async def _have_loaded(self, number: str) -> None:
         try:
@@ -223,20 +148,14 @@ class Service:
                 asyncio.shield(asyncio.wrap_future(self.around.fetch(number))), self.settings.limits.seconds
             )
         except NoSuchVersion:
-            raise self._unknown(f"{self.name}@{number}") from None
+            raise unknown(self.name, self.stock, f"{self.name}@{number}") from None
         except TimeoutError:
             raise Refused(503, f"version {number} is being loaded", code="version_loading", retry_after=5.0) from None
         except (ValueError, OSError, RuntimeError) as error:
             raise Refused(503, f"version {number} cannot be served: {error}", code="version_unservable") from None
 
     async def _submit(
-        self,
-        request: ChatRequest,
-        response_id: str,
-        served: Served,
-        channel: Channel,
-        pair: tuple[str, str] | None,
-        came: float,
+        self, request: ChatRequest, response_id: str, served: Served, routed: Routed, came: float
     ) -> Running:
         asked = await asyncio.to_thread(
             asked_of,
@@ -252,7 +171,7 @@ class Service:
         envelope = Envelope(
             response_id, int(at.timestamp()), f"{self.name}@{served.number}", f"{self.name}:{served.fingerprint}"
         )
-        running = Running(request, envelope, served, channel, pair, asked, came, at, threading.Event(), asyncio.Queue())
+        running = Running(request, envelope, served, routed, asked, came, at, threading.Event(), asyncio.Queue())
         loop = asyncio.get_running_loop()
 
         def tell(ids: Sequence[int] | None) -> None:
@@ -318,52 +237,39 @@ class Service:
         running.cancelled.set()
         seconds = self.around.clock() - running.came
         self.admission.leave(seconds)
-        response = self._record(running, answer, finish, seconds)
-        append_response(self.around.log, response)
+        response = record_of(running, answer, finish, seconds, units=self.around.units, kept=self._kept)
+        try:
+            append_response(self.around.log, response)
+        except OSError as error:  # the answer is good all the same
+            self.around.fault(f"{response.response_id} could not be recorded: {error}")
         self.metrics.answered(response)
         for call, _ in answer.calls if answer is not None else ():
             self.metrics.called(call.name)
         if finish != "cancelled":
             self._observe(running, answer, response)
-        if running.channel == "champion" and answer is not None and running.request.price is None:
+        if running.routed.channel == "champion" and answer is not None and running.request.price is None:
             self._to_shadow(running, answer, response)
 
-    def _record(self, running: Running, answer: Answer | None, finish: str, seconds: float) -> ServedResponse:
-        cost = NO_COST if answer is None else answer.cost
-        texts = self.settings.log_texts
-        said = None if answer is None else answer.text
-        return ServedResponse(
-            response_id=running.envelope.response_id,
-            at=running.at.isoformat(timespec="milliseconds"),
-            model=running.request.model,
-            version=running.served.number,
-            digest=running.served.digest,
-            channel=running.channel,
-            finish=finish,
-            stop_reason="" if answer is None else answer.stop.value,
-            decisions=() if answer is None else answer.decisions,
-            calls=cost.calls,
-            tool_seconds=cost.seconds,
-            money=cost.money,
-            units=self.around.units(cost),
-            prompt_tokens=cost.prompt_tokens,
-            completion_tokens=cost.completion_tokens,
-            seconds=seconds,
-            price=running.request.price,
-            question=self.around.scrub(running.asked.question) if texts else None,
-            answer=self.around.scrub(said) if texts and said is not None else None,
-        )
+    def _kept(self, text: str | None) -> str | None:
+        """The text as it may be kept; None when texts are not."""
+        if text is None or not self.settings.log_texts:
+            return None
+        try:
+            return self.around.scrub(text)
+        except Exception as error:  # noqa: BLE001 - a project's own function; what it did not clean is not kept
+            self.around.fault(f"serve.scrub failed, the text is not kept: {type(error).__name__}: {error}")
+            return None
 
     def _observe(self, running: Running, answer: Answer | None, response: ServedResponse) -> None:
-        if running.pair is None:
+        if running.routed.pair is None:
             return
         failed = response.finish in ("error", "timeout")
         what = Observed(failed, answer is not None and answer.invalid, response.seconds, response.units)
-        reason = self._watch.observe(running.pair, canary=running.channel == "canary", what=what)
-        if reason is not None and self.stock.routes.canary == running.pair[1]:
+        reason = self._watch.observe(running.routed.pair, canary=running.routed.channel == "canary", what=what)
+        if reason is not None and self.stock.routes.canary == running.routed.pair[1]:
             self.stock.end_canary()
             self.metrics.canary_stopped()
-            self.around.canary_stopped(running.pair[1], reason)
+            self.around.canary_stopped(running.routed.pair[1], reason)
 
     def _to_shadow(self, running: Running, answer: Answer, response: ServedResponse) -> None:
         number = self.stock.routes.shadow
@@ -373,10 +279,6 @@ class Service:
         talk: Talk[Answer] = play(served.backend, served.toolbox, running.asked)
         sent = self._shadow.send(served, talk, answer, response, self.stock.release)
         self.metrics.shadowed("sent" if sent else "left_out")
-
-
-def _finish(answer: Answer) -> str:
-    return "no_answer" if answer.reason else finish_of(answer)
 
 
 def _check(answer: Answer) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from components.serving.service import NoSuchVersion
 from components.serving.settings import ServeSettings
 from components.serving.stock import Routes, Served, Stock
+from components.serving.surroundings import NoSuchVersion
 from flows.shared import by_hand
 from flows.shared.faults import UserFault
 from flows.shared.fetching import forget_others

@@ -220,7 +220,7 @@ def _swap(desk: Desk, url: str, versions: Sequence[Version], count: int) -> None
 async def _asked_while(
     url: str, model: str, texts: Sequence[str], work: Callable[[], None]
 ) -> list[tuple[str | None, str, str]]:
-    """Version (None: it failed), question and answer of every request, one client a question, until the work is done."""
+    """Version (None: it failed), question and answer of every request until the work is done; one client a question."""
     seen: list[tuple[str | None, str, str]] = []
     doing = asyncio.create_task(asyncio.to_thread(work))
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=600) as ai:

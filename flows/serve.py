@@ -7,6 +7,7 @@ from files and the environment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -158,7 +159,8 @@ def _run(server: uvicorn.Server) -> None:
     """The server stops on the first signal, draining; uvicorn sends that signal again afterwards, which is no fault."""
     before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
-        server.run()
+        with contextlib.suppress(SystemExit):  # how uvicorn tells that it cannot listen
+            server.run()
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

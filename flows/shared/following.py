@@ -61,6 +61,8 @@ class Follower:
         self._failures: dict[str, _Failure] = {}
         self._used: OrderedDict[str, None] = OrderedDict()
         """Versions in memory, the one that was wanted last at the end."""
+        self._named: str | None = None
+        """What the alias named at the last look."""
         self._taken_back: set[str] = set()
         """Canaries that were stopped, as long as the file still names them."""
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
@@ -106,6 +108,9 @@ class Follower:
                 self._have(version)
         self._route(challenger, traffic)
         self._tidy()
+        wanted = {*versions, *(() if champion is None else (champion.number,))}
+        faults = self._stock.faults.versions
+        self._stock.faults.versions = {number: why for number, why in faults.items() if number in wanted}
 
     # --- private
 
@@ -123,8 +128,11 @@ class Follower:
 
     def _crown(self, champion: Version) -> None:
         """Swap to the champion, once it can answer."""
-        before = self._stock.routes.champion
+        before, named = self._stock.routes.champion, self._named
+        self._named = champion.number
         if before == champion.number:
+            if named not in (None, before):  # the alias went away and came back: it never was not served
+                self._report(champion, None)
             return
         if not self._have(champion, report=True):
             return

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ def main(wanted: Sequence[str]) -> None:
 def throughput(folder: Path) -> list[Row]:
     """Requests a second and their times at 1, 8 and 32 clients: ours and `transformers serve`, in turn."""
     desk = _project(folder)
-    _promote(desk, _register(desk, base_folder()))
-    model = str(base_folder().resolve())
+    _promote(desk, _register(desk, _base()))
+    model = str(_base().resolve())
     seen: dict[tuple[str, int], list[tuple[float, list[float]]]] = {}
     with (
         _ours(desk) as url,
@@ -149,7 +150,7 @@ def _timed(way: tuple[str, str, dict[str, Any]], *, clients: int, requests: int)
 def promotion(folder: Path) -> list[Row]:
     """From `qanat promote` until the first answer of the new version, and the same of `qanat rollback`."""
     desk = _project(folder)
-    first, second = _register(desk, base_folder()), _register(desk, _other(folder))
+    first, second = _register(desk, _base()), _register(desk, _other(folder))
     _promote(desk, first)
     there, back = [], []
     with _ours(desk) as url:
@@ -189,7 +190,7 @@ def _answer(url: str, model: str, text: str = "2+2?") -> tuple[str, str]:
 def swaps(folder: Path) -> list[Row]:
     """The alias moves 50 times between two versions, each loaded anew, while 16 clients ask."""
     desk = _project(folder, spare=0, dtype="float32")
-    versions = [_register(desk, base_folder()), _register(desk, _other(folder))]
+    versions = [_register(desk, _base()), _register(desk, _other(folder))]
     _promote(desk, versions[0])
     texts = [f"What is {number} and {number}?" for number in range(SWAP_CLIENTS)]
     with _ours(desk) as url:
@@ -243,7 +244,7 @@ async def _asked_while(
 def memory(folder: Path) -> list[Row]:
     """Resident memory after 10,000 requests and 20 swaps, against that after the first 500 and 2."""
     desk = _project(folder, spare=0)
-    versions = [_register(desk, base_folder()), _register(desk, _other(folder))]
+    versions = [_register(desk, _base()), _register(desk, _other(folder))]
     _promote(desk, versions[0])
     with _ours(desk) as url:
         (server,) = [p for p in psutil.process_iter() if _listens(p, int(url.rpartition(":")[2]))]
@@ -309,6 +310,12 @@ def _project(folder: Path, *, spare: int = 1, dtype: str = "bfloat16") -> Desk:
     return open_desk(paths)
 
 
+@cache
+def _base() -> Path:
+    """The base model; made once where there is none."""
+    return base_folder()
+
+
 def _register(desk: Desk, folder: Path) -> Version:
     digest = json.loads((folder / MANIFEST).read_text())["digest"] if (folder / MANIFEST).is_file() else None
     if digest is None:
@@ -320,7 +327,7 @@ def _register(desk: Desk, folder: Path) -> Version:
 def _other(scratch: Path) -> Path:
     """The base model with a final norm that is turned round: as fast, and never of the same words."""
     folder = scratch / "other"
-    shutil.copytree(base_folder(), folder)
+    shutil.copytree(_base(), folder)
     tensors = load_file(str(folder / "model.safetensors"))
     tensors["model.norm.weight"] = -tensors["model.norm.weight"]
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})

@@ -67,7 +67,7 @@ def open_workplace(paths: Paths) -> Workplace:
 
 
 def _evidence_files(paths: Paths) -> Iterator[Path]:
-    yield from (paths.problems("train"), paths.selfplay_nodes, paths.rollouts, paths.feedback)
+    yield from (paths.problems("train"), paths.selfplay().nodes, paths.rollouts, paths.feedback)
 
 
 def _queue(paths: Paths, tools: tuple[ToolSpec, ...]) -> tuple[Ranked, ...]:
@@ -76,7 +76,7 @@ def _queue(paths: Paths, tools: tuple[ToolSpec, ...]) -> tuple[Ranked, ...]:
     cases = all_cases(
         problems,
         tools,
-        rows=read_nodes(paths.selfplay_nodes) if paths.selfplay_nodes.is_file() else (),
+        rows=read_nodes(paths.selfplay().nodes) if paths.selfplay().nodes.is_file() else (),
         trajectories=read_records(paths.rollouts, Trajectory) if paths.rollouts.is_file() else (),
         feedback=read_feedback(paths.feedback).rows,
         units=PriceSheet(load_params(paths).prices).units,

@@ -23,8 +23,10 @@ from flows.shared.supervisor import LOOK_SECONDS, Service, Supervisor
 
 def services(paths: Paths, *, cron: tuple[str, ...]) -> tuple[Service, ...]:
     """What runs, in the order of starting."""
-    ports = load_operations(paths).ports
+    operations = load_operations(paths)
+    ports, host = operations.ports, operations.serve.host
     prefect, mlflow = f"http://127.0.0.1:{ports.prefect}", f"http://127.0.0.1:{ports.mlflow}"
+    models = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{ports.serve}"
     env = {"PREFECT_API_URL": f"{prefect}/api", "MLFLOW_TRACKING_URI": tracking_uri(paths)}
     server = (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports.prefect))
     pages = tuple(mlflow_command(paths, port=ports.mlflow))
@@ -37,6 +39,7 @@ def services(paths: Paths, *, cron: tuple[str, ...]) -> tuple[Service, ...]:
         Service("annotation", _qanat("annotate"), health=f"{annotating}/health", page=annotating, env=env),
         Service("deployments", _qanat("deploy", *schedule), env=env, after=("prefect",)),
         Service("watch", _qanat("watch"), env=env, after=("prefect",)),
+        Service("serve", _qanat("serve"), health=f"{models}/healthz", page=f"{models}/v1", after=("mlflow",)),
     )
 
 

@@ -215,7 +215,7 @@ def _add_promotions(graph: Lineage, sources: Sources) -> None:
 
 def _add_responses(graph: Lineage, sources: Sources) -> None:
     """Every response in the server's log, read leniently: the server appends while this reads."""
-    for file in sorted(sources.paths.serving_log.glob("responses-*.jsonl")):
+    for file in sorted(sources.paths.served_responses.glob("responses-*.jsonl")):
         for line in read_lines(file):
             row = _object(line.content)
             response_id, version = str(row.get("response_id") or ""), str(row.get("version") or "")

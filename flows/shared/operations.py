@@ -1,4 +1,4 @@
-"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, their page, notifications, room on the disk, gc.
+"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, their page, the server, notifications, disk, gc.
 
 Takes the project's paths; gives frozen settings, the defaults where there is no file. Does not start anything.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
+from components.serving.settings import ServeSettings
 from flows.shared.params import BadParams
 from flows.shared.paths import Paths
 
@@ -29,6 +30,8 @@ class Ports(_Strict):
     prefect: Port = 4200
     mlflow: Port = 5000
     annotation: Port = 4300
+    serve: Port = 8000
+    """The model server (section `serve` says on which address)."""
 
 
 class WatchSettings(_Strict):
@@ -89,6 +92,8 @@ class Operations(_Strict):
     free_gigabytes: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     """A stage does not start with less room on the disk."""
     retention: Retention = Retention()
+    serve: ServeSettings = ServeSettings()
+    """The model server (components/serving/settings.py explains every key)."""
 
 
 def load_operations(paths: Paths) -> Operations:

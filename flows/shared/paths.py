@@ -161,14 +161,9 @@ class Paths:
         return self.data / "rollouts" / "judged.jsonl"
 
     @property
-    def serving_log(self) -> Path:
-        """What the model server records: responses by day, and feedback. Never tracked."""
-        return self.data / "serving"
-
-    @property
     def feedback(self) -> Path:
         """What users said of served answers; the model server appends."""
-        return self.serving_log / "feedback.jsonl"
+        return self.served_responses / "feedback.jsonl"
 
     @property
     def reports(self) -> Path:
@@ -221,6 +216,11 @@ class Paths:
     def rescored(self) -> Path:
         """Folder of trajectories scored again: no output of a stage, so that a new file there makes no stage run."""
         return self.data / "rescored"
+
+    @property
+    def served_responses(self) -> Path:
+        """What the model server records: responses, the shadow's pairs and `feedback.jsonl`. Never tracked."""
+        return self.data / "serving"
 
     def run_ref(self, stage: str) -> Path:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
@@ -320,6 +320,16 @@ class Paths:
     def services(self) -> Path:
         """What `qanat up` runs: for its successor, which ends what a killed one left."""
         return self.store / "services.json"
+
+    @property
+    def traffic(self) -> Path:
+        """Which versions are canary and shadow."""
+        return self.store / "traffic.json"
+
+    @property
+    def served_models(self) -> Path:
+        """The model server's own copies of versions, by digest."""
+        return self.store / "served"
 
     @property
     def up(self) -> Path:

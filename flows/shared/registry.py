@@ -223,6 +223,11 @@ class Registry:
         source = self._client.get_model_version_download_uri(self.model, version.number)
         return Path(str(mlflow.artifacts.download_artifacts(artifact_uri=source)))
 
+    def fetch(self, version: Version, into: Path) -> Path:
+        """A copy of the version's payload below the folder `into`."""
+        source = self._client.get_model_version_download_uri(self.model, version.number)
+        return Path(str(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(into))))
+
     # --- private
 
     def _log_span(self, parent: Any, span: Span) -> None:

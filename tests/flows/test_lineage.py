@@ -46,8 +46,8 @@ def promoted(shared_project: Paths) -> Paths:
     verdict, compared = promotion.gate(desk, GATE, version, evaluate_champion=never)
     version = write_review(desk, version, verdict, compared, GATE)
     assert promotion.promote(desk, version, verdict, by="Bea").promoted
-    project.serving_log.mkdir(parents=True)
-    (project.serving_log / "responses-2026-11-22.jsonl").write_text(json.dumps(RESPONSE) + '\n{"response_id": "cut of')
+    project.served_responses.mkdir(parents=True)
+    (project.served_responses / "responses-2026-11-22.jsonl").write_text(json.dumps(RESPONSE) + '\n{"response_id": "cut of')
     return project
 
 

@@ -10,6 +10,7 @@ models.
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,9 @@ import httpcore2
 import httpx2
 
 from components.tools.guard import Guard, Refused
+
+# At DEBUG the lower library writes down the headers that come back: a partner that repeats a secret would put it there.
+logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 Clock = Callable[[], float]
 UNREADABLE = "gave an answer that cannot be read:"

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.shared.decisions import lock_digest
 from flows.shared.approvals import waiting
+from flows.shared.decisions import lock_digest
 from flows.shared.newest_retrain import read_newest
 from flows.shared.operations import Retention, load_operations
 from flows.shared.paths import Paths

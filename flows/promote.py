@@ -17,7 +17,6 @@ from flows.shared.paths import project
 from flows.shared.promoting import Desk, Ended, open_desk
 from flows.shared.promotion_tasks import promote_payload
 
-
 HOOKS: dict[str, Any] = {"on_failure": [tell_failure], "on_crashed": [tell_failure]}
 
 

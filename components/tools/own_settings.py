@@ -23,7 +23,9 @@ ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,6
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 """`module:function`."""
 _SECRET_KEY = re.compile(r"authori[sz]ation|cookie|token|secret|passw|credential|api.?key|access.?key", re.IGNORECASE)
-_SECRET_OPTION = re.compile(r"--?(auth(orization)?|(api|access)[-_]?key|([a-z]+[-_])?token|secret|passw(or)?d)(=.*)?", re.IGNORECASE)
+_SECRET_OPTION = re.compile(
+    r"--?(auth(orization)?|(api|access)[-_]?key|([a-z]+[-_])?token|secret|passw(or)?d)(=.*)?", re.IGNORECASE
+)
 _PATH = re.compile(r"(?:[\w-]+|\[\d+\])(?:\.[\w-]+|\[\d+\])*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SET_BY_US = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
@@ -33,7 +35,9 @@ def _http_address(url: str) -> str:
     host_of(url)
     for name in httpx2.URL(url).params:
         if _SECRET_KEY.search(name):
-            raise ValueError(f"must not hold the secret {name!r:.40}: addresses are kept and shown, send it in a header")
+            raise ValueError(
+                f"must not hold the secret {name!r:.40}: addresses are kept and shown, send it in a header"
+            )
     return url
 
 

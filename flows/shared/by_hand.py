@@ -21,7 +21,6 @@ from flows.shared.notify import Notice
 from flows.shared.promoting import QUARANTINED, Desk, Ended, Told, carry_out, drift, in_words
 from flows.shared.registry import Version
 
-
 APPROVAL = "approval"
 """Tag of a version: who approved or rejected it and why, or who did without."""
 

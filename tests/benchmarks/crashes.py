@@ -43,7 +43,7 @@ def kill(paths: Paths, api: str, *, kills: int, seed: int = 0) -> list[Row]:
         script = paths.root / "stages" / f"{stage}.py"
         script.write_text(script.read_text() + SLOW if stage == "second" else SLOW + script.read_text())
     servers = _at_work(paths)
-    _flow(paths, env).communicate()
+    _uninterrupted(paths, env)
     whole, lock = _outputs(paths), _lock(paths)
     finished, differ, orphans, seconds = 0, 0, 0, []
     for number in range(kills):
@@ -73,11 +73,17 @@ def kill(paths: Paths, api: str, *, kills: int, seed: int = 0) -> list[Row]:
 def lock(paths: Paths, api: str) -> list[Row]:
     """The `dvc.lock` of a whole run of the flow against that of a bare `dvc repro`, nothing taken from a cache."""
     env = {**os.environ, "PREFECT_API_URL": api}
-    _flow(paths, env).communicate()
+    _uninterrupted(paths, env)
     ours = _lock(paths)
     _forget(paths)
     subprocess.run(["dvc", "repro"], cwd=paths.root, env=env, check=True, capture_output=True)
     return [figure("dvc.lock from Prefect differs from dvc repro", [int(ours != _lock(paths))], unit="files", bar="0")]
+
+
+def _uninterrupted(paths: Paths, env: dict[str, str]) -> None:
+    flow = _flow(paths, env)
+    said, _ = flow.communicate()
+    assert flow.returncode == 0, said[-2000:]
 
 
 def _killed(

@@ -162,7 +162,10 @@ def events(folder: Path) -> list[Row]:
     _look(paths).wait()  # in vain: the server is away
     with _server_at(paths, port) as api:
         wrong["server restarted"] = abs(_asked_for(paths, api, looks=2, at_once=False) - 1)
-    return [figure(f"events {kind}: retrains too many or few", [count], unit="retrains", bar="0") for kind, count in wrong.items()]
+    return [
+        figure(f"events {kind}: retrains too many or few", [count], unit="retrains", bar="0")
+        for kind, count in wrong.items()
+    ]
 
 
 def twice(folder: Path) -> list[Row]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from doubles import make_problem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp_types import Tool as ServerTool
@@ -25,16 +26,14 @@ from components.schema.tool import ToolSpec
 from components.tools.function_tool import BadTool
 from components.tools.grammar import CALL_END, CALL_START, parse_turn, render_call
 from components.tools.guard import host_of, is_public
-from components.tools.http_tool import _read
 from components.tools.guarded_http import HttpFault
+from components.tools.http_tool import _read
 from components.tools.mcp_tool import _spec, safe_name
 from components.tools.own_schema import fault_of_schema
 from components.tools.own_settings import HttpToolSettings, McpServerSettings
 from components.tools.spec import KNOWN_SPECS
 from flows.shared.params import BadParams, check_params
 from flows.shared.paths import Paths
-
-from doubles import make_problem
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,7 +57,8 @@ SCHEMAS = st.dictionaries(
     st.sampled_from(["object", "string", "#/$defs/a", "http://x/", "(a+"]) | JSON,
 )
 TURNS = st.lists(
-    st.sampled_from([CALL_START, CALL_END, '{"name": "search", "arguments": {"query": "x"}}', "{", "}", '"', "\\"]) | TEXT,
+    st.sampled_from([CALL_START, CALL_END, '{"name": "search", "arguments": {"query": "x"}}', "{", "}", '"', "\\"])
+    | TEXT,
     max_size=8,
 ).map("".join)
 
@@ -160,7 +160,9 @@ def test_any_tool_that_a_server_offers_is_taken_under_a_safe_name_or_refused(
 
 
 @FUZZ
-@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), st.none() | st.just("query[0].type"))
+@given(
+    st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), st.none() | st.just("query[0].type")
+)
 def test_any_body_of_an_answer_is_text_or_a_fault(body: bytes, path: str | None) -> None:
     try:
         assert isinstance(_read(body, path), str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,7 @@ def test_nothing_is_read_by_a_format_that_can_hold_code() -> None:
             assert ast.unparse(call.func) not in ("torch.load", "yaml.load", "np.load", "numpy.load"), path
 
 
-@lru_cache(maxsize=None)
+@cache
 def _nodes(path: Path) -> tuple[ast.AST, ...]:
     return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
@@ -64,4 +64,3 @@ def _calls(path: Path, name: str) -> list[ast.Call]:
         return []
     found = [node for node in _nodes(path) if isinstance(node, ast.Call)]
     return [call for call in found if name in (getattr(call.func, "attr", None), getattr(call.func, "id", None))]
-

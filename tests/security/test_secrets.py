@@ -71,12 +71,16 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paths]:
         service = {
             "function": {"name": "weather", "description": "Gives the weather.", "parameters": argument},
             "url": here,
-            "headers": {"Authorization": "Bearer ${%s}" % NAME, "X-Trace": "${%s}" % NAME},
+            "headers": {"Authorization": f"Bearer ${{{NAME}}}", "X-Trace": f"${{{NAME}}}"},
         }
-        server = {"command": sys.executable, "args": [mcp_servers.__file__], "env": {"TOKEN": "${%s}" % NAME}}
+        server = {"command": sys.executable, "args": [mcp_servers.__file__], "env": {"TOKEN": f"${{{NAME}}}"}}
         server["only"] = ["variable"]
         tools = {"own": {"http": [service], "mcp": {"letters": server}}, "private_hosts": ["127.0.0.1"]}
-        tools["timeouts"] = {"letters": 300, "variable": 300, "weather": 300}  # the server is a process that imports much
+        tools["timeouts"] = {
+            "letters": 300,
+            "variable": 300,
+            "weather": 300,
+        }  # the server is a process that imports much
         price = {"money": 0, "seconds": 0.1}
         made = Paths(tmp_path)
         values = {"tools": tools, "prices": {"tools": {"weather": price, "variable": price}}}

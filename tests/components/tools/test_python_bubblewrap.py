@@ -50,7 +50,8 @@ def test_a_toolbox_opens_the_tier_that_the_settings_name_or_says_what_to_do(tool
 
 
 @pytest.mark.parametrize(
-    ("removed", "way"), [("--unshare-net", "reached a server"), ("--remount-ro", "wrote a file"), ("--nproc=1", "started")]
+    ("removed", "way"),
+    [("--unshare-net", "reached a server"), ("--remount-ro", "wrote a file"), ("--nproc=1", "started")],
 )
 def test_the_canary_names_the_way_out_of_a_weaker_sandbox(tool: BubblewrapPythonTool, removed: str, way: str) -> None:
     def weaker(source: bytes, limits: PythonLimits) -> Run:
@@ -62,7 +63,11 @@ def test_the_canary_names_the_way_out_of_a_weaker_sandbox(tool: BubblewrapPython
 def _without(command: list[str], removed: str) -> list[str]:
     """The command without one wall."""
     if removed == "--unshare-net" and removed not in command:  # as a user without rights
-        return [*command[: command.index("--unshare-all") + 1], "--share-net", *command[command.index("--unshare-all") + 1 :]]
+        return [
+            *command[: command.index("--unshare-all") + 1],
+            "--share-net",
+            *command[command.index("--unshare-all") + 1 :],
+        ]
     if removed == "--remount-ro":
         place = command.index("--remount-ro")
         return [*command[:place], "--chmod", "0777", "/", *command[place + 2 :]]

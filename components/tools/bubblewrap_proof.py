@@ -1,9 +1,8 @@
 """Whether the bubblewrap sandbox holds on this machine, found out by programs that try to break it.
 
 Takes nothing; gives None, or what is missing or gave way, in words. An installed `bwrap` proves nothing: namespaces may
-be switched off, and as root limits on processes do not bite. So canaries run in the very sandbox that snippets will get:
-one tries every way out and names those that worked, one switches its alarm off and loops. Run once, when the tool is
-opened.
+be switched off, and root is above limits on processes. So canaries run in the very sandbox that snippets get: one tries
+every way out and names those that worked, one switches its alarm off and loops. Run once, when the tool is opened.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ _LIMITS = PythonLimits(seconds=1.0, memory_bytes=16 * 2**20)
 _LOOP_LIMITS = PythonLimits(seconds=0.1, memory_bytes=16 * 2**20)
 _CANARY = """\
 import os, socket
+from os import environ
 open_ways = []
 def way_out(name):
     def attempt(way):
@@ -41,7 +41,7 @@ def write_to_tmp(): open("/tmp/written", "w").close()
 @way_out("it reached a server on this machine")
 def reach_a_server(): socket.create_connection(("127.0.0.1", PORT), 0.2).close()
 @way_out("it saw the environment")
-def see_the_environment(): return bool(set(os.environ) - {"PYTHONHASHSEED", "PWD", "LC_CTYPE"})
+def see_the_environment(): return bool(set(environ) - {"PYTHONHASHSEED", "PWD", "LC_CTYPE"})
 @way_out("it started a process")
 def start_a_process():
     child = os.fork()

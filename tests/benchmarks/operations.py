@@ -143,7 +143,7 @@ def lock(folder: Path) -> list[Row]:
 
 
 def events(folder: Path) -> list[Row]:
-    """Hints that are lost, doubled, out of order, or come while the server is away: retrains asked for too many or few."""
+    """Hints that are lost, doubled, out of order, or come while the server is away: how many retrains they lead to."""
     paths = _project(folder)
     port = prefect_server.free_port()
     wrong = {}

@@ -1,4 +1,4 @@
-"""Hostile arguments, addresses and turns against the real toolbox, guard and grammar: always a result, never a way in."""
+"""Hostile arguments, addresses and turns against real toolbox, guard and grammar: always a result, never a way in."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LONGEST = LIMITS.seconds + 8.0
 FAILING = {"fork", "import", "network"}
 """Kinds whose programs may do nothing but fail: each of them asks for something that no snippet has."""
 WHOLE_PYTHON = ("file", "network")
-"""Kinds of which every fourth is run under bubblewrap too, a third of a second each; forks are the canary's business."""
+"""Kinds of which every fourth is run under bubblewrap too, a third of a second each; forks are for the canary."""
 
 
 @pytest.fixture

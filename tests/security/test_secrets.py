@@ -1,4 +1,4 @@
-"""A secret that a tool is given is in no result, record, trace, parameter, log or message, even where it is sent back."""
+"""A secret that a tool is given is in no result, record, trace, parameter, log or message, even if it is sent back."""
 
 from __future__ import annotations
 

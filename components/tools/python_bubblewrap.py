@@ -8,6 +8,7 @@ there the program can read the clock, so code that does so may give another resu
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,7 +39,7 @@ class BubblewrapPythonTool:
     def __init__(self, limits: PythonLimits, *, cut: Cut) -> None:
         self._limits, self._cut = limits, cut
         self._places = threading.BoundedSemaphore(limits.processes)
-        self.version = stable_hash(["bubblewrap", limits.model_dump(exclude={"processes"})])
+        self.version = stable_hash(["bubblewrap", list(sys.version_info[:3]), limits.model_dump(exclude={"processes"})])
 
     @property
     def spec(self) -> ToolSpec:

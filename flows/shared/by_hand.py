@@ -68,7 +68,10 @@ def promote_version(
         force=force,
         evidence=evidence_of(version),
     )
-    return start(desk, intent, told)
+    ended = start(desk, intent, told)
+    if ended.state == "DONE":
+        (desk.paths.approvals / f"{number}.jsonl").unlink(missing_ok=True)  # its verdict waits no more
+    return ended
 
 
 def rollback(

@@ -79,6 +79,7 @@ def test_a_person_cannot_pass_by_the_approval_unless_by_name_and_on_record(desk:
     assert desk.champion() is None
     assert promote_version(desk, "1", reason="the site is down", by="bob", now=True).state == "DONE"
     assert "  approval  done without by bob: the site is down" in history_lines(desk)
+    assert approvals.waiting(desk.paths) == ()
 
 
 def test_a_rejected_version_needs_the_same_word_and_an_approved_one_needs_none(desk: Desk) -> None:

@@ -161,6 +161,7 @@ def events(folder: Path) -> list[Row]:
     _annotate(paths, "e")
     _look(paths).wait()  # in vain: the server is away
     with _server_at(paths, port) as api:
+        os.environ["PREFECT_API_URL"] = api
         wrong["server restarted"] = abs(_asked_for(paths, api, looks=2, at_once=False) - 1)
     return [
         figure(f"events {kind}: retrains too many or few", [count], unit="retrains", bar="0")

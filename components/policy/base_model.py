@@ -52,8 +52,9 @@ def _from_wheel(settings: PolicySettings) -> tuple[CausalLM, Any]:
         gguf_file=weights.name,
         quantization_config=GgufConfig(dequantize=True),
         dtype=DTYPES[settings.dtype],
+        trust_remote_code=False,
     )
-    return model, AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name)
+    return model, AutoTokenizer.from_pretrained(str(weights.parent), gguf_file=weights.name, trust_remote_code=False)
 
 
 def _from_source(source: str, settings: PolicySettings) -> tuple[CausalLM, Any]:

@@ -15,6 +15,7 @@ import pytest
 from registered import open_desk, register
 
 from flows.cli import main
+from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port
 
@@ -133,6 +134,18 @@ def test_flows_do_what_the_commands_do(project: Paths, prefect_api: str) -> None
     assert rollback(reason="wrong sums", by="bob", root=root).state == "DONE"
     assert reconcile(root=root) == ["nothing to do: no promotion is half done, and the alias is as the ledger says"]
     assert desk.ledger.champion() == "1"
+
+
+def test_failed_promotion_flows_tell_those_who_asked_for_it(project: Paths, prefect_api: str) -> None:
+    from flows.promote import rollback
+
+    told = project.root / "told"
+    program = f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"
+    project.operations.parent.mkdir()
+    project.operations.write_text(json.dumps({"notify": [{"command": [sys.executable, "-c", program]}]}))
+    with pytest.raises(UserFault, match="there is no champion to roll back"):
+        rollback(reason="wrong sums", root=str(project.root))
+    assert json.loads(told.read_text())["title"].startswith("rollback failed: run ")
 
 
 def test_operating_curve_is_printed_with_its_theory(

@@ -16,7 +16,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.records.lines import read_lines
-from components.schema.annotation import ANNOTATION, AnnotatedCall, Annotation, Demonstration, Preference
+from components.schema.annotation import (
+    ANNOTATION,
+    AnnotatedAnswer,
+    AnnotatedCall,
+    Annotation,
+    Demonstration,
+    Preference,
+)
 from components.schema.trajectory import ANSWER
 
 
@@ -46,10 +53,14 @@ class Agreement:
 def decision_of(annotation: Annotation) -> str | None:
     """`answer` or the tool that the annotation would begin with; None where it speaks of no first decision."""
     if isinstance(annotation, Demonstration):
-        return annotation.steps[0].tool if annotation.steps else ANSWER
+        return _decision(annotation.steps[0]) if annotation.steps else ANSWER
     if isinstance(annotation, Preference) and not annotation.steps:
-        return annotation.chosen.tool if isinstance(annotation.chosen, AnnotatedCall) else ANSWER
+        return _decision(annotation.chosen)
     return None
+
+
+def _decision(action: AnnotatedCall | AnnotatedAnswer) -> str:
+    return action.tool if isinstance(action, AnnotatedCall) else ANSWER
 
 
 def said_in(file: Path) -> tuple[Said, ...]:

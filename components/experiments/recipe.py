@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.evaluation.policies import COMPARISONS, POLICIES
+from components.evaluation.policies import COMPARISONS, in_order
 from components.experiments.figures import Seeds, difference, level, present
 from components.experiments.plan import Experiment, Found, Measured, Variant
 
@@ -23,7 +23,7 @@ BARS = {
 def analyse(found: Found) -> Sequence[Measured]:
     """Every policy's accuracy and cost, each model against the one before, and the slices that must not suffer."""
     seeds = found["recipe"]
-    played = [policy for policy in POLICIES if all(policy in one.rows for one in seeds.values())]
+    played = in_order(set.intersection(*(set(one.rows) for one in seeds.values())))
     return present(
         [
             *(level(f"accuracy, {p}", seeds, p, cost_weight=WEIGHT, unit="%", scale=100.0) for p in played),

@@ -47,7 +47,8 @@ def promoted(shared_project: Paths) -> Paths:
     version = write_review(desk, version, verdict, compared, GATE)
     assert promotion.promote(desk, version, verdict, by="Bea").promoted
     project.served_responses.mkdir(parents=True)
-    (project.served_responses / "responses-2026-11-22.jsonl").write_text(json.dumps(RESPONSE) + '\n{"response_id": "cut of')
+    log = project.served_responses / "responses-2026-11-22.jsonl"
+    log.write_text(json.dumps(RESPONSE) + '\n{"response_id": "cut of')
     return project
 
 

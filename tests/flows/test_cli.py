@@ -71,7 +71,8 @@ def test_new_annotations_are_noticed(project: Paths) -> None:
         (("promote", "7"), "qanat: --reason: say why, it goes into the history"),
         (
             ("promote", "--force"),
-            "qanat: --reason, --by and --force belong to `qanat promote VERSION`: what is on disk goes by the gate",
+            "qanat: --reason, --by, --force and --now belong to `qanat promote VERSION`: "
+            "what is on disk goes by the gate",
         ),
         (
             ("gate", "simulate", "--look", "11"),

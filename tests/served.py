@@ -23,6 +23,7 @@ from tiny_models import byte_tokenizer, leaning_llama, tiny_llama, tokenizer
 
 from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
+from components.rollout.act import Manner
 from components.serving.app import make_app
 from components.serving.engine import LiveEngine
 from components.serving.pricing import AtPrice
@@ -75,9 +76,12 @@ def leaning_policy() -> Policy:
     return Policy(leaning_llama(), tokenizer(), SETTINGS, policy_id="leaning")
 
 
-def version(number: str, policy: Policy, tools: Toolbox, *, at_price: AtPrice | None = None) -> Served:
-    """A loaded version."""
-    return Served(number, f"{int(number):064x}", policy, LiveEngine(policy, name=number), tools, at_price)
+def version(
+    number: str, policy: Policy, tools: Toolbox, *, at_price: AtPrice | None = None, levels: tuple[float, ...] = ()
+) -> Served:
+    """A loaded version; `levels`: the prices that it reads."""
+    manner = Manner(levels=levels, usual_price=0.1)
+    return Served(number, f"{int(number):064x}", policy, LiveEngine(policy, name=number), tools, at_price, manner)
 
 
 class World:

@@ -41,7 +41,8 @@ def _played(
          "tool_choice": choice}
     )  # fmt: skip
     asked = asked_of(request, served.backend, served.toolbox, composite=composite, limits=settings.limits, seed=0)
-    future = served.engine.submit(play(served.backend, served.toolbox, asked))
+    asked, take_turn = served.way(asked)
+    future = served.engine.submit(play(served.backend, served.toolbox, asked, take_turn=take_turn))
     try:
         return future.result(settings.limits.seconds)
     except TimeoutError:

@@ -8,7 +8,7 @@ decision is written once and the one with the greatest value at that price is ac
 with lambda the price that Q was trained at, and cost(s, a) what acting so is expected to cost: nothing for an answer,
 for a call the greater of its own charge and the cost to go that C-hat(s) foresees (learning.md 5.3, stage 3: moving
 lambda at serving time). First order only: what the policy does afterwards is taken to stay as it is. A policy that
-reads the price itself would be another `AtPrice`.
+reads prices needs none of this: it is told (`Manner`).
 """
 
 from __future__ import annotations

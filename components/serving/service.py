@@ -11,13 +11,14 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from components.policy.floor import Talk
+from components.policy.told_price import FollowsNoPrice
 from components.records.responses import ServedResponse, append_response
 from components.schema.identity import stable_hash
 from components.schema.trajectory import StopReason
 from components.serving.admission import Admission
-from components.serving.asking import Asked, asked_of
+from components.serving.asking import asked_of
 from components.serving.canary import CanaryWatch, Observed
-from components.serving.conversation import Answer, TakeTurn, freely, play
+from components.serving.conversation import Answer, freely, play
 from components.serving.errors import Refused, bad
 from components.serving.metrics import Metrics
 from components.serving.replies import Envelope
@@ -166,7 +167,10 @@ class Service:
             limits=self.settings.limits,
             seed=int(stable_hash(response_id), 16) >> 1,
         )
-        take_turn = self._way(served, asked)
+        try:
+            asked, take_turn = served.way(asked)
+        except FollowsNoPrice as error:
+            raise bad(str(error), param="price", code="price_unsupported") from None
         at = self.around.now()
         envelope = Envelope(
             response_id, int(at.timestamp()), f"{self.name}@{served.number}", f"{self.name}:{served.fingerprint}"
@@ -189,18 +193,6 @@ class Service:
     def _played(self, served: Served, tell: Callable[[None], None]) -> None:
         self.stock.release(served)
         tell(None)
-
-    def _way(self, served: Served, asked: Asked) -> TakeTurn:
-        if asked.price is None:
-            return freely
-        if served.at_price is None:
-            raise bad(
-                f"version {served.number} cannot move its price: it was trained without heads that value actions "
-                "(`form: q_learning` in section reinforce of params.yaml)",
-                param="price",
-                code="price_unsupported",
-            )
-        return served.at_price(asked.price)
 
     # Ending -----------------------------------------------------------------------------------------------------------
 

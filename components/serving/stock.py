@@ -12,6 +12,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from components.policy.backend import Backend
+from components.policy.told_price import FollowsNoPrice
+from components.rollout.act import Manner
+from components.serving.asking import Asked
+from components.serving.conversation import TakeTurn, freely
 from components.serving.engine import Engine
 from components.serving.pricing import AtPrice
 from components.tools.toolbox import Toolbox
@@ -28,6 +32,8 @@ class Served:
     toolbox: Toolbox
     at_price: AtPrice | None = None
     """None: the model has no heads that value actions."""
+    manner: Manner = field(default_factory=Manner)
+    """The prices that it can be told, and the usual one."""
     leases: int = 0
     retired: bool = False
     on_close: Callable[[], None] = lambda: None
@@ -36,6 +42,27 @@ class Served:
     def fingerprint(self) -> str:
         """Version and digest, as answers carry them."""
         return f"{self.number}:{self.digest[:12]}"
+
+    def way(self, asked: Asked) -> tuple[Asked, TakeTurn]:
+        """The request as this version is to be asked it, and how it acts: as it was evaluated, under the price given.
+
+        Raises:
+            FollowsNoPrice: a price is given, and the model neither reads prices nor values actions.
+        """
+        levels, by_value = self.manner.levels, self.at_price
+        if asked.price is not None and not levels and by_value is None:
+            raise FollowsNoPrice(
+                f"version {self.number} cannot move its price: it was trained neither to read prices "
+                "(`price_conditioned` in section reinforce of params.yaml) nor to value actions (`form: q_learning`)"
+            )
+        if levels:
+            problem = self.manner.told(asked.state.problem, asked.price)
+            asked = replace(asked, state=replace(asked.state, problem=problem))
+        if by_value is None:
+            return asked, freely
+        # a price that the model was told is in its values already
+        moved = None if levels else asked.price
+        return asked, by_value(self.manner.usual_price if moved is None else moved)
 
 
 @dataclass(frozen=True, slots=True)

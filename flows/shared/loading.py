@@ -15,7 +15,9 @@ from components.policy.backend import Backend
 from components.policy.heads import read_q, read_values
 from components.policy.load import open_backend
 from components.policy.policy import Policy
+from components.policy.told_price import read_levels
 from components.records.manifest import read_manifest
+from components.rollout.act import Manner
 from components.serving.engine import Engine, LiveEngine, RemoteEngine
 from components.serving.golden import check_golden
 from components.serving.pricing import AtPrice, by_value
@@ -56,8 +58,11 @@ class Loader:
         try:
             toolbox = self._toolbox(folder, backend)
             at_price = self._at_price(backend, folder, toolbox)
+            manner = Manner(levels=read_levels(folder), usual_price=self._params.reward.price)
             # models are many cycles of references: what a swap leaves behind is not waited for
-            served = Served(version.number, version.digest, backend, engine, toolbox, at_price, on_close=_collect)
+            served = Served(
+                version.number, version.digest, backend, engine, toolbox, at_price, manner, on_close=_collect
+            )
             check_golden(served, self._settings, composite=self._params.tools.composite)
         except BaseException:
             engine.close()

@@ -367,6 +367,20 @@ def test_a_price_moves_the_decision_between_answer_and_call(tmp_path: Path) -> N
     assert find_response(tmp_path, dear.id).price == 5.0  # type: ignore[union-attr]
 
 
+def test_a_model_that_reads_prices_is_told_the_level_nearest_to_the_price_asked_for(tmp_path: Path) -> None:
+    policy, tools = leaning_policy(), toolbox()
+    plain = version("1", policy, tools)
+    world = World(tmp_path, version("2", policy, tools, levels=(0.0, 0.125)), plain)
+    with listening(world) as url:
+        read = [_ask(client(url), extra_body=body).usage.prompt_tokens for body in ({}, {"price": 9}, {"price": 0})]
+        untold = _ask(client(url), model="qanat@1").usage.prompt_tokens
+    usual, dear, free = read
+    said = [policy.chat.encode(f"\nPrice of a call: {price}.") for price in ("0.125", "0")]
+    assert usual == dear, "the usual price is nearest to the same level"
+    assert dear - free == len(said[0]) - len(said[1])
+    assert untold < free
+
+
 def test_a_tool_that_breaks_fails_one_request_only(tmp_path: Path) -> None:
     class Broken(HeldTool):
         def call(self, arguments: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from components.schema.trajectory import StopReason
 from components.serving.asking import asked_of
-from components.serving.conversation import Answer, play
+from components.serving.conversation import Answer
 from components.serving.settings import GoldenPrompt, ServeSettings
 from components.serving.stock import Served
 from components.serving.wire import ChatRequest, UserMessage
@@ -41,8 +41,7 @@ def _played(
          "tool_choice": choice}
     )  # fmt: skip
     asked = asked_of(request, served.backend, served.toolbox, composite=composite, limits=settings.limits, seed=0)
-    asked, take_turn = served.way(asked)
-    future = served.engine.submit(play(served.backend, served.toolbox, asked, take_turn=take_turn))
+    future = served.engine.submit(served.talk(asked))
     try:
         return future.result(settings.limits.seconds)
     except TimeoutError:

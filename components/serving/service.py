@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from components.policy.floor import Talk
 from components.policy.told_price import FollowsNoPrice
 from components.records.responses import ServedResponse, append_response
 from components.schema.identity import stable_hash
@@ -18,7 +17,7 @@ from components.schema.trajectory import StopReason
 from components.serving.admission import Admission
 from components.serving.asking import asked_of
 from components.serving.canary import CanaryWatch, Observed
-from components.serving.conversation import Answer, freely, play
+from components.serving.conversation import Answer
 from components.serving.errors import Refused, bad
 from components.serving.metrics import Metrics
 from components.serving.replies import Envelope
@@ -167,10 +166,6 @@ class Service:
             limits=self.settings.limits,
             seed=int(stable_hash(response_id), 16) >> 1,
         )
-        try:
-            asked, take_turn = served.way(asked)
-        except FollowsNoPrice as error:
-            raise bad(str(error), param="price", code="price_unsupported") from None
         at = self.around.now()
         envelope = Envelope(
             response_id, int(at.timestamp()), f"{self.name}@{served.number}", f"{self.name}:{served.fingerprint}"
@@ -184,8 +179,10 @@ class Service:
             except RuntimeError:  # the loop has ended, and nobody listens any more
                 running.cancelled.set()
 
-        hear = tell if request.stream and take_turn is freely else None
-        talk = play(served.backend, served.toolbox, asked, take_turn=take_turn, hear=hear, cancelled=running.cancelled)
+        try:
+            talk = served.talk(asked, hear=tell if request.stream else None, cancelled=running.cancelled)
+        except FollowsNoPrice as error:
+            raise bad(str(error), param="price", code="price_unsupported") from None
         running.future = served.engine.submit(talk)
         running.future.add_done_callback(lambda future: self._played(served, tell))
         return running
@@ -211,8 +208,6 @@ class Service:
             if running.future.done():
                 raise Refused(500, "the answer failed", code="server_error") from None
             raise self._too_late(running) from None
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 - a bug must reach the log, and the client in one form
             self.around.fault(f"{running.envelope.response_id}: {type(error).__name__}: {error}")
             raise Refused(500, "the answer failed; it was recorded", code="server_error") from None
@@ -268,8 +263,7 @@ class Service:
         served = self.stock.lease(number) if number is not None and number != running.served.number else None
         if served is None:
             return
-        talk: Talk[Answer] = play(served.backend, served.toolbox, running.asked)
-        sent = self._shadow.send(served, talk, answer, response, self.stock.release)
+        sent = self._shadow.send(served, served.talk(running.asked), answer, response, self.stock.release)
         self.metrics.shadowed("sent" if sent else "left_out")
 
 

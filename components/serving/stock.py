@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from components.policy.backend import Backend
+from components.policy.floor import Talk
 from components.policy.told_price import FollowsNoPrice
 from components.rollout.act import Manner
 from components.serving.asking import Asked
-from components.serving.conversation import TakeTurn, freely
+from components.serving.conversation import Answer, Hear, TakeTurn, freely, play
 from components.serving.engine import Engine
 from components.serving.pricing import AtPrice
 from components.tools.toolbox import Toolbox
@@ -43,12 +44,18 @@ class Served:
         """Version and digest, as answers carry them."""
         return f"{self.number}:{self.digest[:12]}"
 
-    def way(self, asked: Asked) -> tuple[Asked, TakeTurn]:
-        """The request as this version is to be asked it, and how it acts: as it was evaluated, under the price given.
+    def talk(self, asked: Asked, *, hear: Hear | None = None, cancelled: threading.Event | None = None) -> Talk[Answer]:
+        """The request as a conversation for the engine: the model is asked, and acts, as it did when it was evaluated.
 
         Raises:
             FollowsNoPrice: a price is given, and the model neither reads prices nor values actions.
         """
+        told, take_turn = self._way(asked)
+        # where one of several texts is chosen, none may be heard before
+        heard = hear if take_turn is freely else None
+        return play(self.backend, self.toolbox, told, take_turn=take_turn, hear=heard, cancelled=cancelled)
+
+    def _way(self, asked: Asked) -> tuple[Asked, TakeTurn]:
         levels, by_value = self.manner.levels, self.at_price
         if asked.price is not None and not levels and by_value is None:
             raise FollowsNoPrice(

@@ -78,12 +78,15 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a real server on loopback; flows of this process use it."""
     paths = Paths(tmp_path_factory.mktemp("prefect"))
     paths.prefect_home.mkdir(parents=True)
-    environ.prepare(paths)
-    with alone(paths.serving) as groups, prefect_server.api(paths, groups) as url:
-        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    with pytest.MonkeyPatch.context() as patch, alone(paths.serving) as groups:
+        # set, not filled in: an earlier test that called `main` has filled in the home of a project of its own
+        patch.setenv("PREFECT_HOME", str(paths.prefect_home))
+        environ.prepare(paths)
+        with prefect_server.api(paths, groups) as url:
+            from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: paths.prefect_home}):
-            yield url
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: paths.prefect_home}):
+                yield url
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,8 @@ from components.policy.heads import QHead, write_q
 from flows.ask import NoQ, check_q
 
 
-def test_a_champion_without_q_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_champion_without_q_is_told_with_what_to_do_until_it_has_one(tmp_path: Path) -> None:
     with pytest.raises(NoQ, match="form: q_learning"):
         check_q(tmp_path)
-
-
-def test_a_champion_with_q_is_ranked_by_it(tmp_path: Path) -> None:
     write_q(tmp_path, QHead(64, 8, low=-0.5, high=1.0))
     check_q(tmp_path)

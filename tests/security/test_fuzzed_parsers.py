@@ -33,7 +33,7 @@ from components.tools.mcp_tool import _spec, safe_name
 from components.tools.own_schema import fault_of_schema
 from components.tools.own_settings import HttpToolSettings, McpServerSettings
 from components.tools.spec import KNOWN_SPECS
-from flows.shared.params import BadParams, check_params
+from flows.shared.params import PROFILES, BadParams, check_params
 from flows.shared.paths import Paths
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -112,10 +112,12 @@ def test_any_parameter_file_is_valid_or_told_in_lines(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths(Path(folder))
         paths.params.write_bytes(content)
+        faults = ""
         try:
-            check_params(paths)
-        except BadParams:
-            return
+            assert check_params(paths).profile in PROFILES
+        except BadParams as error:
+            faults = str(error)
+    assert all(line.startswith("params.yaml: ") for line in faults.splitlines())
 
 
 @FUZZ
@@ -137,10 +139,12 @@ def test_checkers_judge_any_answer(kind: Any, answer: str, expected: str) -> Non
 @FUZZ
 @given(st.dictionaries(st.sampled_from(["function", "url", "headers", "method", "result", "max_bytes", "x"]), JSON))
 def test_any_definition_of_an_http_tool_is_valid_or_told(fields: dict[str, Any]) -> None:
+    reasons = []
     try:
-        HttpToolSettings.model_validate(fields)
-    except ValidationError:
-        return
+        assert HttpToolSettings.model_validate(fields).url.startswith(("http://", "https://"))
+    except ValidationError as error:
+        reasons = [fault["msg"] for fault in error.errors()]
+    assert all(reasons)
 
 
 @FUZZ

@@ -16,12 +16,13 @@ from fastapi import FastAPI
 from components.annotation.agreement import Said, agreements, said_in
 from components.annotation.app import make_app
 from components.annotation.claims import Claims
+from components.annotation.complaints import complaints
 from components.annotation.evidence import all_cases
-from components.annotation.feedback import read_feedback
 from components.annotation.remembered import Remembered, RememberedFiles
 from components.annotation.selection import Ranked, rank
 from components.annotation.workplace import Workplace
 from components.records.annotations import annotation_files
+from components.records.feedback import read_feedback
 from components.records.intake import Added, Intake
 from components.records.jsonl import read_records
 from components.records.problems import read_problems
@@ -36,6 +37,8 @@ from flows.shared.paths import Paths
 from flows.shared.tools import specs_of_tools
 
 HOST = "127.0.0.1"
+
+_LOG = logging.getLogger("qanat.annotate")
 
 
 def serve(paths: Paths, *, port: int | None, say: Callable[[str], None]) -> None:
@@ -73,12 +76,15 @@ def _evidence_files(paths: Paths) -> Iterator[Path]:
 def _queue(paths: Paths, tools: tuple[ToolSpec, ...]) -> tuple[Ranked, ...]:
     train = paths.problems("train")
     problems = {problem.problem_id: problem for problem in read_problems(train)} if train.is_file() else {}
+    said = read_feedback(paths.feedback)
+    if said.unreadable:
+        _LOG.warning(f"{paths.feedback}: {said.unreadable} lines are no feedback and are left out")
     cases = all_cases(
         problems,
         tools,
         rows=read_nodes(paths.selfplay().nodes) if paths.selfplay().nodes.is_file() else (),
         trajectories=read_records(paths.rollouts, Trajectory) if paths.rollouts.is_file() else (),
-        feedback=read_feedback(paths.feedback).rows,
+        feedback=complaints(said.rows),
         units=PriceSheet(load_params(paths).prices).units,
     )
     return rank(cases)
@@ -90,4 +96,4 @@ def _annotation_files(paths: Paths) -> list[Path]:
 
 def _follow_up(paths: Paths, added: Added) -> None:
     for line in follow_up(paths, added):
-        logging.getLogger("qanat.annotate").warning(line)
+        _LOG.warning(line)

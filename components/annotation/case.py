@@ -55,7 +55,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
+class Complaint:
     """What a user of the served model said of an answer."""
 
     feedback_id: str
@@ -80,7 +80,7 @@ class Case:
     """The reference; None where there is none."""
     alternatives: tuple[Alternative, ...]
     """What the model proposes first, then the others by Q. Empty for feedback without a searched problem."""
-    feedback: tuple[Feedback, ...] = ()
+    feedback: tuple[Complaint, ...] = ()
 
     @property
     def case_id(self) -> str:

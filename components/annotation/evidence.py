@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from components.annotation.case import Alternative, Case, Feedback, Source, Turn
+from components.annotation.case import Alternative, Case, Complaint, Source, Turn
 from components.schema.cost import Cost
 from components.schema.problem import Problem
 from components.schema.tool import ToolSpec
@@ -28,7 +28,7 @@ def all_cases(
     *,
     rows: Iterable[NodeRow],
     trajectories: Iterable[Trajectory],
-    feedback: Sequence[Feedback],
+    feedback: Sequence[Complaint],
     units: Units,
 ) -> tuple[Case, ...]:
     """One case a problem, of the richest evidence there is (a tree before rollouts), with what users said of it."""
@@ -155,8 +155,8 @@ def _turn_of_step(step: Transition, units: Units) -> Turn:
 # --- feedback ---------------------------------------------------------------------------------------------------------
 
 
-def _by_question(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
-    found: dict[str, list[Feedback]] = defaultdict(list)
+def _by_question(feedback: Iterable[Complaint]) -> dict[str, list[Complaint]]:
+    found: dict[str, list[Complaint]] = defaultdict(list)
     for one in feedback:
         found[one.question].append(one)
     return found

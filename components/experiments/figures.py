@@ -52,6 +52,20 @@ def difference(
     return measured(measure, found, unit=unit, scale=scale, bar=bar, seeds=len(challenger[0]))
 
 
+def unhurt(seeds: Seeds, name: str, *, cost_weight: float) -> Measured | None:
+    """Reinforced minus clone in the accuracy on one slice: three points less are borne."""
+    return difference(
+        f"reinforced - clone, accuracy, slice {name}",
+        (seeds, "reinforced"),
+        (seeds, "clone"),
+        only=name,
+        cost_weight=cost_weight,
+        unit="points",
+        scale=100.0,
+        bar=">= -3",
+    )
+
+
 def level(
     measure: str,
     seeds: Seeds,

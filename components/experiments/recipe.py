@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.evaluation.policies import COMPARISONS, in_order
-from components.experiments.figures import Seeds, difference, level, present
+from components.experiments.figures import Seeds, difference, level, present, unhurt
 from components.experiments.plan import Experiment, Found, Measured, Variant
 
 WEIGHT = 0.1
@@ -33,7 +33,7 @@ def analyse(found: Found) -> Sequence[Measured]:
                 for challenger, baseline in COMPARISONS
                 for metric in ("eval/accuracy", "eval/cost_per_correct")
             ),
-            *(_unhurt(seeds, name) for name in UNHURT),
+            *(unhurt(seeds, name, cost_weight=WEIGHT) for name in UNHURT),
         ]
     )
 
@@ -54,19 +54,6 @@ def _step(seeds: Seeds, challenger: str, baseline: str, metric: str) -> Measured
         unit="points" if accuracy else "units",
         scale=100.0 if accuracy else 1.0,
         bar=BARS.get((challenger, baseline, metric)),
-    )
-
-
-def _unhurt(seeds: Seeds, name: str) -> Measured | None:
-    return difference(
-        f"reinforced - clone, accuracy, slice {name}",
-        (seeds, "reinforced"),
-        (seeds, "clone"),
-        only=name,
-        cost_weight=WEIGHT,
-        unit="points",
-        scale=100.0,
-        bar=">= -3",
     )
 
 

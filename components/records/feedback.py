@@ -1,17 +1,19 @@
 """What users say of answers: candidates for annotations, one line each in a file that many writers add to.
 
 Takes feedback; gives it back, the oldest first. Validated when it is written and when it is read, for the file may be
-edited. Decides nothing: an annotator looks at it.
+edited and the server appends to it meanwhile. Decides nothing: an annotator looks at it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.records.append import append_line, read_lines
+from components.records.append import append_line
+from components.records.lines import read_lines
 
 
 class Feedback(BaseModel):
@@ -31,17 +33,26 @@ class Feedback(BaseModel):
     """UTC, ISO 8601."""
 
 
+@dataclass(frozen=True, slots=True)
+class FeedbackRead:
+    """What the file holds."""
+
+    rows: tuple[Feedback, ...]
+    unreadable: int
+    """Lines that are no feedback, one that was cut off in the middle among them."""
+
+
 def append_feedback(path: Path, feedback: Feedback) -> None:
     """Add it to the file."""
     append_line(path, feedback.model_dump())
 
 
-def read_feedback(path: Path) -> tuple[Feedback, ...]:
-    """Every valid line, the oldest first; lines that are none are left out."""
-    found = []
-    for row in read_lines(path):
+def read_feedback(path: Path) -> FeedbackRead:
+    """Every valid line, the oldest first; nothing where there is no file."""
+    rows, unreadable = [], 0
+    for line in read_lines(path) if path.is_file() else ():
         try:
-            found.append(Feedback.model_validate(row))
+            rows.append(Feedback.model_validate_json(line.content))
         except ValidationError:
-            continue
-    return tuple(found)
+            unreadable += 1
+    return FeedbackRead(tuple(rows), unreadable)

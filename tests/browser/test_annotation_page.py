@@ -14,7 +14,7 @@ from browser_page import launched, watched
 from playwright.sync_api import Browser, Page, expect
 
 from components.annotation.app import make_app
-from components.annotation.case import Feedback
+from components.annotation.case import Complaint
 from components.annotation.workplace import Workplace
 from components.schema.annotation import AnnotatedCall, Demonstration, Preference
 
@@ -210,7 +210,7 @@ def test_progress_and_agreement_are_shown(browser: Browser, url: str, complaints
 def test_feedback_of_users_comes_first_with_its_correction_filled_in(
     browser: Browser, tmp_path: Path, complaints: list[str]
 ) -> None:
-    said = Feedback("f1", "resp-1", "down", "It was Ada.", "Who was it?", "Nobody.")
+    said = Complaint("f1", "resp-1", "down", "It was Ada.", "Who was it?", "Nobody.")
     served = case(prompt="Who was it?", alternatives=(), known_answer=None, feedback=(said,), family="served")
     place = workplace(tmp_path, [case(1), served])
     with _served(place) as url:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 from doubles import call_action, make_problem, text_action
 from toy_search import make_problem as searchable
 from toy_search import make_verbs, turns_of
 
-from components.annotation.case import Feedback
+from components.annotation.case import Complaint
+from components.annotation.complaints import complaints
 from components.annotation.evidence import all_cases, cases_from_rollouts, cases_from_trees
-from components.annotation.feedback import read_feedback
+from components.records.feedback import Feedback
 from components.schema.cost import Cost
 from components.schema.message import ToolResult
 from components.schema.trajectory import Outcome, State, StopReason, Trajectory, Transition
@@ -21,7 +20,7 @@ from components.search.rows import Provenance, tree_rows
 from components.search.settings import SelfplaySettings
 from components.tools.spec import KNOWN_SPECS
 
-SAID = Feedback("f1", "r1", "down", None, "Who?", "Nobody.")
+SAID = Complaint("f1", "r1", "down", None, "Who?", "Nobody.")
 
 
 def world(state: State) -> list[tuple[str, float]]:
@@ -90,12 +89,16 @@ def test_feedback_joins_the_case_of_its_question_or_makes_one() -> None:
     ]
 
 
-def test_feedback_that_is_cut_off_or_of_another_form_is_counted_and_left_out(tmp_path: Path) -> None:
-    file = tmp_path / "feedback.jsonl"
-    good = {"feedback_id": "f1", "response_id": "r", "thumbs": "down", "question": "Who?", "answer": "x", "new": 1}
-    rows = [good, {**good, "thumbs": "up"}, {**good, "thumbs": "up", "correction": "It is y."}, {"thumbs": "down"}]
-    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows) + '{"feedback_id": "f9", "thu')
-    read = read_feedback(file)
-    assert [(row.thumbs, row.correction) for row in read.rows] == [("down", None), ("up", "It is y.")]
-    assert read.unreadable == 2
-    assert read_feedback(tmp_path / "none.jsonl").rows == ()
+def test_only_feedback_that_somebody_can_judge_and_that_says_something_calls_for_a_person() -> None:
+    good = Feedback.model_validate(
+        {"feedback_id": "f1", "response_id": "r", "thumbs": "down", "question": "Who?", "created_at": "2026-11-23"}
+    )
+    changes = (
+        {},
+        {"thumbs": "up"},
+        {"thumbs": "up", "correction": "It is y."},
+        {"question": None},
+        {"question": " "},
+    )
+    called = complaints(good.model_copy(update=change) for change in changes)
+    assert [(one.thumbs, one.correction, one.answer) for one in called] == [("down", None, ""), ("up", "It is y.", "")]

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from annotating import alternatives, answer, case
 
-from components.annotation.case import Alternative, Feedback
+from components.annotation.case import Alternative, Complaint
 from components.annotation.selection import MARGIN, rank, reasons
 
 CERTAIN = (Alternative(answer("a"), 0.9, 0.9, 5), replace(alternatives()[1], q=-0.2))
-DOWN = Feedback("f", "r", "down", "It is y.", "?", "x")
+DOWN = Complaint("f", "r", "down", "It is y.", "?", "x")
 
 
 def _names(**change: object) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from annotating import Clock, call, case, workplace, written
 
-from components.annotation.case import Alternative, Feedback, Turn
+from components.annotation.case import Alternative, Complaint, Turn
 from components.annotation.entries import BadEntry
 from components.annotation.remembered import Remembered
 from components.annotation.workplace import Workplace
@@ -107,7 +107,7 @@ def test_a_broken_call_can_be_neither_accepted_nor_preferred(tmp_path: Path) -> 
 
 
 def test_a_served_question_without_a_known_answer_needs_one(tmp_path: Path) -> None:
-    said = Feedback("f", "r", "down", None, "Who?", "x")
+    said = Complaint("f", "r", "down", None, "Who?", "x")
     one = case(alternatives=(), known_answer=None, feedback=(said,), prompt="Who?")
     place = workplace(tmp_path, [one])
     with pytest.raises(BadEntry, match="no known answer"):

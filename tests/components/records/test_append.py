@@ -59,13 +59,17 @@ def test_a_response_is_found_by_its_id_whatever_its_day(tmp_path: Path) -> None:
     assert find_response(tmp_path / "nowhere", "chatcmpl-1") is None
 
 
-def test_feedback_is_read_as_it_was_written_and_strange_lines_are_left_out(tmp_path: Path) -> None:
+def test_feedback_is_read_as_it_was_written_and_strange_or_cut_lines_are_counted(tmp_path: Path) -> None:
     file = tmp_path / "feedback.jsonl"
     append_feedback(file, FEEDBACK)
     append_line(file, {"feedback_id": "f2", "thumbs": "sideways"})
     append_feedback(file, FEEDBACK.model_copy(update={"feedback_id": "f3", "correction": "N'Djamena"}))
-    assert [one.feedback_id for one in read_feedback(file)] == ["f1", "f3"]
-    assert read_feedback(tmp_path / "none.jsonl") == ()
+    with file.open("a") as stream:
+        stream.write('{"feedback_id": "f9", "thu')
+    read = read_feedback(file)
+    assert [one.feedback_id for one in read.rows] == ["f1", "f3"]
+    assert read.unreadable == 2
+    assert read_feedback(tmp_path / "none.jsonl").rows == ()
 
 
 def test_feedback_has_thumbs_up_or_down() -> None:

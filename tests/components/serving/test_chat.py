@@ -230,7 +230,7 @@ def test_feedback_joins_its_response_and_personal_data_is_taken_out(world: tuple
     sent = {"response_id": answer.id, "thumbs": "down", "correction": "Call +223 20 22 44 60."}
     told = httpx.post(f"{url}/v1/feedback", json=sent)
     assert told.status_code == 201
-    kept = read_feedback(made.folder / "feedback.jsonl")[-1]
+    kept = read_feedback(made.folder / "feedback.jsonl").rows[-1]
     assert kept.feedback_id == told.json()["feedback_id"]
     assert (kept.question, kept.correction) == ("Write to <email>, please.", "Call <phone>.")
     assert kept.answer is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from doubles import call_action, make_problem, text_action
 from starlette.testclient import TestClient
 
 from components.records.annotations import read_annotations
+from components.records.feedback import Feedback, append_feedback
 from components.records.jsonl import write_records
 from components.records.problems import write_problems
 from components.schema.annotation import Demonstration
@@ -48,15 +48,9 @@ def test_what_stages_left_is_annotated_versioned_and_struck_off_the_queue(projec
         done = client.post(str(page.url), data={"verdict": "accept"})
         assert "Nothing is left for you, Ada" in done.text
         first = _tracked(project)
-        project.feedback.parent.mkdir(parents=True)
-        said = {
-            "feedback_id": "f",
-            "response_id": "r",
-            "thumbs": "down",
-            "question": "Who was it?",
-            "answer": "Nobody.",
-        }
-        project.feedback.write_text(json.dumps(said) + "\n")
+        said = {"feedback_id": "f", "response_id": "r", "thumbs": "down", "created_at": "2026-01-31T12:00:00Z"}
+        words = {"question": "Who was it?", "answer": "Nobody."}
+        append_feedback(project.feedback, Feedback.model_validate(said | words))
         assert "A user said no" in client.get("/next").text  # new evidence is seen without a restart
         row = {"kind": "pair", "annotation_id": "h", "prompt": "?", "annotator": "b", "created": "2026-01-31T12:00:00Z"}
         sent = client.post("/annotations", json={**row, "reference": {"text": "It is 4.", "answer": "4"}})

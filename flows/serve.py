@@ -35,6 +35,7 @@ from flows.shared.operations import load_operations
 from flows.shared.params import Params, check_params
 from flows.shared.paths import Paths
 from flows.shared.promoting import open_desk
+from flows.shared.registry import Registry
 from flows.shared.tools import make_importable
 
 Say = Callable[[str], None]
@@ -63,7 +64,7 @@ def serve(paths: Paths, *, say: Say, host: str | None = None, port: int | None =
         desk.settings.model,
         stock,
         settings,
-        _surroundings(paths, settings, params, say, lambda: follower),
+        _surroundings(paths, settings, params, desk.registry, say, lambda: follower),
         composite=params.tools.composite,
     )
     chosen = operations.ports.serve if port is None else port
@@ -93,6 +94,7 @@ def serve(paths: Paths, *, say: Say, host: str | None = None, port: int | None =
         follower.stop()
         stock.keep(())
         loader.close()
+        service.traces.close()
 
 
 def read_keys(paths: Paths, settings: ServeSettings) -> tuple[str, ...]:
@@ -120,7 +122,12 @@ def _named(place: str, lines: list[str]) -> list[str]:
 
 
 def _surroundings(
-    paths: Paths, settings: ServeSettings, params: Params, say: Say, follower: Callable[[], Follower]
+    paths: Paths,
+    settings: ServeSettings,
+    params: Params,
+    registry: Registry,
+    say: Say,
+    follower: Callable[[], Follower],
 ) -> Surroundings:
     def canary_stopped(number: str, reason: str) -> None:
         follower().end_canary(number, reason, tell=lambda notice: tell(paths, notice))
@@ -134,6 +141,7 @@ def _surroundings(
         log=paths.served_responses,
         scrub=_scrubber(paths, settings, params),
         units=PriceSheet(params.prices).units,
+        trace=lambda number, span: registry.log_trace(registry.version(number).run_id, span),
         fault=say,
     )
 

@@ -21,6 +21,7 @@ from doubles import PASSAGES, cut_words
 from openai import OpenAI
 from tiny_models import byte_tokenizer, leaning_llama, tiny_llama, tokenizer
 
+from components.evaluation.spans import Span
 from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
 from components.rollout.act import Manner
@@ -89,6 +90,7 @@ class World:
 
     def __init__(self, folder: Path, *versions: Served, **settings: Any) -> None:
         self.stock, self.faults, self.stopped = Stock(), list[str](), list[tuple[str, str]]()
+        self.traces: list[tuple[str, Span]] = []
         self.folder = folder
         for one in versions:
             self.stock.put(one)
@@ -102,6 +104,7 @@ class World:
             log=folder,
             scrub=scrub,
             units=PriceSheet().units,
+            trace=lambda number, span: self.traces.append((number, span)),
             fault=self.faults.append,
         )
         self.service = Service("qanat", self.stock, ServeSettings(**settings), around)

@@ -31,6 +31,7 @@ class Metrics:
         self._swaps = Counter("qanat_swaps", "Versions taken over, or not", ("outcome",), registry=self._registry)
         self._stopped = Counter("qanat_canary_stopped", "Canaries taken back", registry=self._registry)
         self._shadows = Counter("qanat_shadow", "Requests for the shadow", ("outcome",), registry=self._registry)
+        self._traces = Counter("qanat_traces", "Answers sampled for traces", ("outcome",), registry=self._registry)
         self._inside = Gauge("qanat_requests_in_flight", "Requests under way", registry=self._registry)
         self._serving = Gauge(
             "qanat_served_version", "1 for what is served", ("role", "version", "digest"), registry=self._registry
@@ -65,6 +66,10 @@ class Metrics:
     def shadowed(self, outcome: str) -> None:
         """A request went to the shadow, or was left out."""
         self._shadows.labels(outcome).inc()
+
+    def traced(self, outcome: str) -> None:
+        """A sampled answer was kept as a trace, left out or failed to be kept."""
+        self._traces.labels(outcome).inc()
 
     def text(self, stock: Stock, inside: int) -> bytes:
         """Everything, as of now."""

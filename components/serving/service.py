@@ -27,6 +27,7 @@ from components.serving.settings import ServeSettings
 from components.serving.shadow import Shadow
 from components.serving.stock import Served, Stock
 from components.serving.surroundings import NoSuchVersion, Surroundings
+from components.serving.traces import Traces
 from components.serving.wire import ChatRequest
 from components.serving.words import Words
 from components.tools.settings import NO_COMPOSITE, CompositeSettings
@@ -54,6 +55,9 @@ class Service:
         self.admission = Admission(concurrent=limits.concurrent, waiting=limits.waiting)
         self._composite = composite
         self._watch = CanaryWatch(settings.canary)
+        self.traces = Traces(
+            surroundings.trace, share=settings.traces, told=self.metrics.traced, fault=surroundings.fault
+        )
         self._shadow = Shadow(
             surroundings.log / "shadow.jsonl", most=settings.shadow_concurrent, units=surroundings.units
         )
@@ -232,6 +236,8 @@ class Service:
         self.metrics.answered(response)
         for call, _ in answer.calls if answer is not None else ():
             self.metrics.called(call.name)
+        if answer is not None:
+            self.traces.offer(response, answer, self._kept)
         if finish != "cancelled":
             self._observe(running, answer, response)
         if running.routed.channel == "champion" and answer is not None and running.request.price is None:

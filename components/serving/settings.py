@@ -94,8 +94,10 @@ class ServeSettings(_Strict):
     canary: CanaryRules = CanaryRules()
     shadow_concurrent: int = Field(default=4, ge=1)
     """Answers that the shadow may be writing; what comes on top is left out."""
+    traces: Share = 0.02
+    """Share of the answers that the tracker shows as traces, with every call and its cost."""
     log_texts: bool = False
-    """Whether questions and answers are kept in the log of responses; ids, versions and costs always are."""
+    """Whether questions and answers are kept in the log of responses and in traces; ids and costs always are."""
     scrub: str | None = None
     """`module:function` that takes personal data out of a text before it is kept; null: the one that is built in."""
 

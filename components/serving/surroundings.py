@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from components.evaluation.spans import Span
 from components.schema.cost import Cost
 from components.serving.scrub import Scrub
 
@@ -33,5 +34,7 @@ class Surroundings:
     """Folder of the records."""
     scrub: Scrub
     units: Callable[[Cost], float]
+    trace: Callable[[str, Span], None]
+    """Keeps a trace with a version; may be slow, and may raise."""
     fault: Callable[[str], None] = lambda text: None
     """Told of failures that no client is to be blamed for."""

@@ -104,6 +104,10 @@ class Registry:
         file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)
         return Path(str(file)).read_text(encoding="utf-8")
 
+    def page_of_run(self, run_id: str) -> str:
+        """The page of a run, below the address of MLflow's pages."""
+        return f"experiments/{self._client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Record parameters; values that a resumed run has already are left."""
         known = self._client.get_run(run_id).data.params

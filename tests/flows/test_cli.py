@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.artifacts import Artifact
 from registered import open_desk, register
 
 from flows.cli import main
@@ -38,6 +39,7 @@ def test_run_promotes_and_a_second_run_does_nothing(project: Paths, prefect_api:
     assert first.returncode == 0, first.stdout + first.stderr
     assert "3 stages ran: first, second, third." in first.stdout
     assert f"Champion: {project.root.name} version 1" in first.stdout
+    assert f"/#/models/{project.root.name}/versions/1" in str(Artifact.get("model-version").data)
     before = _cpu_seconds_of_children()
     second = _qanat(project, "run", PREFECT_API_URL="http://127.0.0.1:1/api")
     assert second.returncode == 0, second.stdout + second.stderr

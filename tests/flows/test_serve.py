@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mlflow
 import openai
 import pytest
 from doubles import PASSAGES
@@ -43,7 +44,9 @@ from flows.shared.promoting import Desk
 from flows.shared.registry import DIGEST_TAG, Version
 from flows.shared.traffic import read_traffic
 
-SETTINGS = "serve: {poll_seconds: 0.05, retry_seconds: 0.2, golden: [{prompt: Hi}], limits: {answer_tokens: 16}}\n"
+SETTINGS = (
+    "serve: {traces: 1, poll_seconds: 0.05, retry_seconds: 0.2, golden: [{prompt: Hi}], limits: {answer_tokens: 16}}\n"
+)
 
 
 @pytest.fixture
@@ -147,6 +150,9 @@ def test_the_server_waits_for_a_champion_follows_it_back_and_forth_and_drains(se
     said = (served_project.root / "serve.log").read_text()
     assert "version 2" in said
     assert "in place of 1" in said
+    experiment = mlflow.get_run(first.run_id).info.experiment_id
+    traces = mlflow.search_traces(locations=[experiment], run_id=first.run_id, return_type="list")
+    assert answer.id in {trace.data.spans[0].attributes["response_id"] for trace in traces}
 
 
 @pytest.fixture

@@ -1,0 +1,176 @@
+"""Parts of a Llama block with gradients in few passes over memory: linears, RMS norm, gated unit, tree attention.
+
+Takes tensors; gives tensors that autograd can go back through. On a CPU a training step waits for memory as much as for
+its matrix products, so what is cheap to compute again is not kept: attention keeps no probabilities, and works tree by
+tree, without padding. Where the compiled loops are not at hand torch does the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from components.policy import kernels
+from components.policy.prefix_tree import Forest
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * gain (Zhang & Sennrich 2019). x [N, hidden]"""
+    normed: Tensor = _RMSNorm.apply(x, gain, eps)  # type: ignore[no-untyped-call]
+    return normed
+
+
+def gated_unit(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up (Shazeer 2020), of two tensors of one shape."""
+    if not kernels.usable(gate):
+        return F.silu(gate) * up
+    out: Tensor = _Gated.apply(gate, up)  # type: ignore[no-untyped-call]
+    return out
+
+
+def linears(x: Tensor, *modules: Any) -> tuple[Tensor, ...]:
+    """x W^T for every module, x [N, in]; their gradients share what they have in common."""
+    plain = all(type(module) is torch.nn.Linear and module.bias is None for module in modules)
+    if not plain or not kernels.usable(x):
+        return tuple(module(x) for module in modules)
+    outputs: tuple[Tensor, ...] = _Linears.apply(x, *(module.weight for module in modules))  # type: ignore[no-untyped-call]
+    return outputs
+
+
+def tree_attention(q: Tensor, k: Tensor, v: Tensor, forest: Forest) -> Tensor:
+    """Grouped-query attention of every node to its ancestors and itself.
+
+    q [nodes, heads, D]; k, v [nodes, kv_heads, D]; gives [nodes, heads * D].
+    """
+    mixed: Tensor = _TreeAttention.apply(q, k, v, forest)  # type: ignore[no-untyped-call]
+    return mixed.flatten(1)
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        ctx.eps = eps
+        ctx.save_for_backward(x, gain)
+        return kernels.scaled_norm(x, gain, eps) if kernels.usable(x) else x * _inverse(x, eps).to(x.dtype) * gain
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, gain = ctx.saved_tensors
+        (grad,) = grads
+        if kernels.usable(x):
+            grad_x, grad_gain = kernels.scaled_norm_backward(grad, x, gain, ctx.eps)
+            return grad_x, grad_gain.to(gain.dtype), None
+        inverse = _inverse(x, ctx.eps).to(x.dtype)
+        normed, through = x * inverse, grad * gain
+        along = torch.linalg.vecdot(through, normed).unsqueeze(-1).div_(normed.shape[-1])
+        grad_x = torch.addcmul(through, normed, along, value=-1).mul_(inverse)
+        return grad_x, (grad * normed).sum(0), None
+
+
+def _inverse(x: Tensor, eps: float) -> Tensor:
+    """1 / rms(x) in fp32, [N, 1]"""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    inverse: Tensor = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    return inverse
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return kernels.gated(gate, up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        return kernels.gated_backward(grads[0], *ctx.saved_tensors)
+
+
+class _Linears(torch.autograd.Function):
+    """Products along memory: the library takes twice as long when a factor of a weight's gradient lies across."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, *weights)
+        return tuple(F.linear(x, weight) for weight in weights)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grads[0] @ weights[0]
+            for grad, weight in zip(grads[1:], weights[1:], strict=True):
+                grad_x.addmm_(grad, weight)
+        wanted = ctx.needs_input_grad[1:]
+        wide = any(want and weight.shape[0] > weight.shape[1] for want, weight in zip(wanted, weights, strict=True))
+        across = kernels.transposed(x) if wide else None
+        return grad_x, *(
+            _weight_grad(x, across, grad) if want else None for want, grad in zip(wanted, grads, strict=True)
+        )
+
+
+def _weight_grad(x: Tensor, across: Tensor | None, grad: Tensor) -> Tensor:
+    """grad^T x; `across` is x^T where it is the smaller of the two to turn."""
+    if across is not None:
+        return kernels.transposed(across @ grad)
+    return kernels.transposed(grad) @ x
+
+
+class _TreeAttention(torch.autograd.Function):
+    """The probabilities are computed again for the gradient: from q and k, they cost less than their way to memory."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, forest: Forest) -> Tensor:
+        ctx.forest = forest
+        if kernels.usable(q):
+            mixed, norms = kernels.tree_attention(q, k, v, forest.starts, forest.ends)
+            ctx.save_for_backward(q, k, v, mixed, norms)
+            return mixed
+        out = torch.empty_like(q, memory_format=torch.contiguous_format)
+        for tree in forest.spans:
+            weights = _weights(_fold(q[tree], k.shape[1]), k[tree], forest.mask_of(tree, q.dtype))
+            out[tree] = _unfold(torch.bmm(weights, v[tree].transpose(0, 1)), q.shape[1])
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q, k, v, out, *norms = ctx.saved_tensors
+        if norms:
+            starts, ends = ctx.forest.starts, ctx.forest.ends
+            return *kernels.tree_attention_backward(grads[0], q, k, v, out, norms[0], starts, ends), None
+        heads, kv_heads, scale = q.shape[1], k.shape[1], q.shape[2] ** -0.5
+        grad_q, grad_k, grad_v = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
+        for tree in ctx.forest.spans:
+            queries, above = _fold(q[tree], kv_heads), _fold(grads[0][tree], kv_heads)
+            weights = _weights(queries, k[tree], ctx.forest.mask_of(tree, q.dtype))
+            grad_v[tree] = torch.bmm(weights.transpose(1, 2), above).transpose(0, 1)
+            # d softmax: P * (dP - <dP, P>), and <dP, P> is <dO, O> (Dao et al. 2022, appendix B.2)
+            along = torch.linalg.vecdot(above, _fold(out[tree], kv_heads)).unsqueeze(-1)
+            slope = torch.bmm(above, v[tree].permute(1, 2, 0)).sub_(along).mul_(weights).mul_(scale)
+            grad_q[tree] = _unfold(torch.bmm(slope, k[tree].transpose(0, 1)), heads)
+            grad_k[tree] = torch.bmm(slope.transpose(1, 2), queries).transpose(0, 1)
+        return grad_q, grad_k, grad_v, None
+
+
+def _weights(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+    """[kv_heads, group * width, width] probabilities; queries folded, keys [width, kv_heads, D], mask [width, width]"""
+    group = queries.shape[1] // len(keys)
+    scores = torch.bmm(queries * queries.shape[2] ** -0.5, keys.permute(1, 2, 0))
+    scores.unflatten(1, (group, -1)).add_(mask)
+    return scores.softmax(-1)
+
+
+def _fold(x: Tensor, kv_heads: int) -> Tensor:
+    """[width, heads, D] -> [kv_heads, group * width, D]: the heads of a group one behind the other"""
+    folded: Tensor = x.unflatten(1, (kv_heads, -1)).permute(1, 2, 0, 3).flatten(1, 2)
+    return folded
+
+
+def _unfold(x: Tensor, heads: int) -> Tensor:
+    """[kv_heads, group * width, D] -> [width, heads, D]"""
+    apart: Tensor = x.unflatten(1, (heads // len(x), -1)).permute(2, 0, 1, 3).flatten(1, 2)
+    return apart

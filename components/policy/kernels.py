@@ -1,9 +1,9 @@
-"""The compiled inner loops of `kernels.cpp`: norm, gated unit, attention over the cache and along trees, sampling.
+"""The compiled inner loops of `kernels.cpp`: norm, gated unit, attention over cache and trees, sampling.
 
-Takes tensors on the CPU. The library is built when the project is installed and a C++ compiler is at hand; where there is
-none, `usable` is False and the callers' torch forms, which the tests hold these loops to, do the same work slower.
-Nothing here is differentiable; where training needs a gradient, it is a function of its own. Threads are those of torch:
-both use the OpenMP runtime that torch brings.
+Takes tensors on the CPU. The library is built when the project is installed and a C++ compiler is at hand; where there
+is none, `usable` is False and the callers' torch forms, which the tests hold these loops to, do the same work slower.
+Nothing here is differentiable; where training needs a gradient, it is a function of its own. Threads are those of
+torch: both use the OpenMP runtime that torch brings.
 """
 
 from __future__ import annotations

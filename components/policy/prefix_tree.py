@@ -155,15 +155,13 @@ class Forest:
         for number, (tree, start) in enumerate(zip(trees, starts, strict=True)):
             for member, path in zip(tree.members, tree.paths, strict=True):
                 self.where[member] = (number, start, path)
-        self.spans = tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
-        """The flat nodes of each tree."""
         self.starts = torch.tensor([*starts, sum(sizes)], device=device)
         """First flat node of each tree, and the number of nodes at the end."""
         flat_ends = [start + end for start, tree in zip(starts, trees, strict=True) for end in tree.ends]
         self.ends = torch.tensor(flat_ends, device=device)
         """First flat node after each node's descendants: j is i or an ancestor of i when j <= i < ends[j]."""
         self._ends = [tree.ends for tree in trees]
-        self._masks: dict[tuple[int, torch.dtype], Tensor] = {}
+        self._masks: dict[torch.dtype, Tensor] = {}
         cells = [row * self.width + column for row, size in enumerate(sizes) for column in range(size)]
         self.cells = torch.tensor(cells, device=device)
         """Flat grid cell of each node."""
@@ -184,22 +182,11 @@ class Forest:
         return inside | torch.eye(self.width, dtype=torch.bool, device=self._device)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """`allowed` as an additive mask [trees, width, width]: 0 or -inf."""
-        return (
-            torch.zeros(1, dtype=dtype, device=self._device)
-            .expand(self.trees, self.width, self.width)
-            .masked_fill(~self.allowed(), float("-inf"))
-        )
-
-    def mask_of(self, tree: slice, dtype: torch.dtype) -> Tensor:
-        """[width, width], the additive mask inside one of the `spans`; kept, for every block asks for it."""
-        found = self._masks.get((tree.start, dtype))
+        """`allowed` as an additive mask [trees, width, width]: 0 or -inf; kept, for every block asks for it."""
+        found = self._masks.get(dtype)
         if found is None:
-            ends = torch.tensor(self._ends[self.spans.index(tree)], device=self._device)
-            index = torch.arange(len(ends), device=self._device)
-            inside = (index[:, None] >= index[None, :]) & (index[:, None] < ends[None, :])
-            found = torch.zeros(inside.shape, dtype=dtype, device=self._device).masked_fill_(~inside, float("-inf"))
-            self._masks[tree.start, dtype] = found
+            empty = torch.zeros(1, dtype=dtype, device=self._device).expand(self.trees, self.width, self.width)
+            found = self._masks[dtype] = empty.masked_fill(~self.allowed(), float("-inf"))
         return found
 
     def pad(self, flat: Tensor) -> Tensor:

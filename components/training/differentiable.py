@@ -15,6 +15,7 @@ from torch import Tensor
 
 from components.policy import kernels
 from components.policy.prefix_tree import Forest
+from components.policy.tree_forward import padded_attention
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
@@ -45,6 +46,8 @@ def tree_attention(q: Tensor, k: Tensor, v: Tensor, forest: Forest) -> Tensor:
 
     q [nodes, heads, D]; k, v [nodes, kv_heads, D]; gives [nodes, heads * D].
     """
+    if not kernels.usable(q):
+        return padded_attention(q, k, v, forest)
     mixed: Tensor = _TreeAttention.apply(q, k, v, forest)  # type: ignore[no-untyped-call]
     return mixed.flatten(1)
 
@@ -124,53 +127,14 @@ class _TreeAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, forest: Forest) -> Tensor:
+        out, norms = kernels.tree_attention(q, k, v, forest.starts, forest.ends)
+        ctx.save_for_backward(q, k, v, out, norms)
         ctx.forest = forest
-        if kernels.usable(q):
-            mixed, norms = kernels.tree_attention(q, k, v, forest.starts, forest.ends)
-            ctx.save_for_backward(q, k, v, mixed, norms)
-            return mixed
-        out = torch.empty_like(q, memory_format=torch.contiguous_format)
-        for tree in forest.spans:
-            weights = _weights(_fold(q[tree], k.shape[1]), k[tree], forest.mask_of(tree, q.dtype))
-            out[tree] = _unfold(torch.bmm(weights, v[tree].transpose(0, 1)), q.shape[1])
-        ctx.save_for_backward(q, k, v, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v, out, *norms = ctx.saved_tensors
-        if norms:
-            starts, ends = ctx.forest.starts, ctx.forest.ends
-            return *kernels.tree_attention_backward(grads[0], q, k, v, out, norms[0], starts, ends), None
-        heads, kv_heads, scale = q.shape[1], k.shape[1], q.shape[2] ** -0.5
-        grad_q, grad_k, grad_v = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
-        for tree in ctx.forest.spans:
-            queries, above = _fold(q[tree], kv_heads), _fold(grads[0][tree], kv_heads)
-            weights = _weights(queries, k[tree], ctx.forest.mask_of(tree, q.dtype))
-            grad_v[tree] = torch.bmm(weights.transpose(1, 2), above).transpose(0, 1)
-            # d softmax: P * (dP - <dP, P>), and <dP, P> is <dO, O> (Dao et al. 2022, appendix B.2)
-            along = torch.linalg.vecdot(above, _fold(out[tree], kv_heads)).unsqueeze(-1)
-            slope = torch.bmm(above, v[tree].permute(1, 2, 0)).sub_(along).mul_(weights).mul_(scale)
-            grad_q[tree] = _unfold(torch.bmm(slope, k[tree].transpose(0, 1)), heads)
-            grad_k[tree] = torch.bmm(slope.transpose(1, 2), queries).transpose(0, 1)
-        return grad_q, grad_k, grad_v, None
-
-
-def _weights(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-    """[kv_heads, group * width, width] probabilities; queries folded, keys [width, kv_heads, D], mask [width, width]"""
-    group = queries.shape[1] // len(keys)
-    scores = torch.bmm(queries * queries.shape[2] ** -0.5, keys.permute(1, 2, 0))
-    scores.unflatten(1, (group, -1)).add_(mask)
-    return scores.softmax(-1)
-
-
-def _fold(x: Tensor, kv_heads: int) -> Tensor:
-    """[width, heads, D] -> [kv_heads, group * width, D]: the heads of a group one behind the other"""
-    folded: Tensor = x.unflatten(1, (kv_heads, -1)).permute(1, 2, 0, 3).flatten(1, 2)
-    return folded
-
-
-def _unfold(x: Tensor, heads: int) -> Tensor:
-    """[kv_heads, group * width, D] -> [width, heads, D]"""
-    apart: Tensor = x.unflatten(1, (heads // len(x), -1)).permute(2, 0, 1, 3).flatten(1, 2)
-    return apart
+        forest: Forest = ctx.forest
+        q, k, v, out, norms = ctx.saved_tensors
+        back = kernels.tree_attention_backward(grads[0], q, k, v, out, norms, forest.starts, forest.ends)
+        return *back, None

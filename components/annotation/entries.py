@@ -34,7 +34,8 @@ def row_of(case: Case, verdict: Verdict, fields: Fields, *, annotator: str, crea
     """The row that the form stands for; `created`: ISO 8601. Raises `BadEntry`."""
     content = {"accept": _accept, "correct": _correct, "prefer": _prefer, "no_tool": _no_tool}[verdict](case, fields)
     common = {"annotation_id": annotation_id(case, annotator), "prompt": case.prompt}
-    return {**common, "annotator": annotator, "created": created, **content}
+    answered = {"responses": [one.response_id for one in case.feedback]} if case.feedback else {}
+    return {**common, "annotator": annotator, "created": created, **answered, **content}
 
 
 def calls_made(alternative: Alternative) -> list[dict[str, Any]]:

@@ -76,6 +76,8 @@ class _Base(_Strict):
     """Who wrote it; generated seed rows say so here."""
     created: Annotated[datetime, Field(strict=False), BeforeValidator(_iso_text)]
     """When, ISO 8601."""
+    responses: tuple[Name, ...] = Field(default=(), strict=False)
+    """Ids of the served answers that users complained of, when that is what the annotation answers."""
 
 
 class Demonstration(_Base):
@@ -115,7 +117,8 @@ ANNOTATION: TypeAdapter[Annotation] = TypeAdapter(Annotated[Annotation, Field(di
 
 def annotation_json(annotation: Annotation) -> dict[str, Any]:
     """The annotation as the JSON object that annotators write."""
-    return annotation.model_dump(mode="json")
+    value = annotation.model_dump(mode="json")
+    return value if annotation.responses else {name: value[name] for name in value if name != "responses"}
 
 
 def calls_of(annotation: Annotation) -> tuple[tuple[str, AnnotatedCall], ...]:

@@ -247,18 +247,28 @@ def _annotation_file(graph: Lineage, content: Path, name: str, md5: str, wanted:
     if "annotations" in item.facts or not content.is_file():
         return item
     count = 0
-    found: dict[str, Any] | None = None
+    found: dict[str, dict[str, Any]] = {}
     for line in read_lines(content):
         count += 1
         if wanted is not None and wanted.encode() in line.content:
             row = _object(line.content)
-            found = row if row.get("annotation_id") == wanted else found
+            if wanted in (row.get("annotation_id"), *_responses(row)):
+                found[str(row.get("annotation_id"))] = row
     item = graph.add(Item("file", item.name, {"annotations": str(count)}))
-    if found is not None and wanted is not None:
+    for annotation_id, row in found.items():
         told = ("kind", "annotator", "created", "prompt")
-        facts = {key: str(found[key]) for key in told if key in found}
-        graph.link(item, graph.add(Item("annotation", wanted, facts)))
+        facts = {key: str(row[key]) for key in told if key in row}
+        annotation = graph.add(Item("annotation", annotation_id, facts))
+        graph.link(item, annotation)
+        for response_id in _responses(row):
+            graph.link(annotation, graph.add(Item("response", response_id)))
     return item
+
+
+def _responses(row: dict[str, Any]) -> list[str]:
+    """The served answers that an annotation answers."""
+    named = row.get("responses")
+    return [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -38,7 +38,8 @@ RESPONSE = {"response_id": "resp-1", "version": "1", "at": "2026-11-22T10:00:00Z
 def promoted(shared_project: Paths) -> Paths:
     """The project after `dvc repro`, promotion and one served answer."""
     project = shared_project
-    (project.annotations / "a.jsonl").write_text(json.dumps(ANNOTATION) + "\n")
+    answer = {**ANNOTATION, "annotation_id": "ada-2", "responses": ["resp-0"]}
+    (project.annotations / "a.jsonl").write_text(f"{json.dumps(ANNOTATION)}\n{json.dumps(answer)}\n")
     track(project)
     subprocess.run(["dvc", "repro", "-q"], cwd=project.root, check=True)
     desk = open_desk(project)
@@ -48,7 +49,9 @@ def promoted(shared_project: Paths) -> Paths:
     assert promotion.promote(desk, version, verdict, by="Bea").promoted
     project.served_responses.mkdir(parents=True)
     log = project.served_responses / "responses-2026-11-22.jsonl"
-    log.write_text(json.dumps(RESPONSE) + '\n{"response_id": "cut of')
+    log.write_text(
+        json.dumps({**RESPONSE, "response_id": "resp-0"}) + "\n" + json.dumps(RESPONSE) + '\n{"response_id": "cut of'
+    )
     return project
 
 
@@ -70,6 +73,12 @@ def test_a_served_answer_leads_to_everything_that_it_came_of_and_an_annotation_b
     assert {f"run {run_id}", "version 1"} <= _around(promoted, sha[:8], "forth")
     alias = _around(promoted, "champion", "back")
     assert {key.partition(" ")[0] for key in alias} >= {"promotion", "version", "gate", "run", "data", "commit"}
+
+
+def test_an_answer_that_a_user_complained_of_leads_to_the_annotation_and_the_model_made_of_it(promoted: Paths) -> None:
+    assert {"annotation ada-2", "version 1", "response resp-1"} <= _around(promoted, "resp-0", "forth")
+    assert "response resp-0" in _around(promoted, "ada-2", "back")
+    assert "annotation ada-1" not in _around(promoted, "resp-0", "forth")
 
 
 def test_a_thing_is_found_by_every_name_it_has_and_told_in_every_form(promoted: Paths, tmp_path: Path) -> None:

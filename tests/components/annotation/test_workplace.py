@@ -113,6 +113,7 @@ def test_a_served_question_without_a_known_answer_needs_one(tmp_path: Path) -> N
     with pytest.raises(BadEntry, match="no known answer"):
         place.save(one, "correct", {}, "Ada")
     assert place.save(one, "correct", {"reference": "It was Ada.", "key": "Ada"}, "Ada").new
+    assert _one(place).responses == ("r",), "the annotation leads back to the answer that was complained of"
 
 
 def test_a_form_sent_twice_at_once_adds_one_row(place: Workplace) -> None:

@@ -30,7 +30,7 @@ run: $(STAMP)
 	$(BIN)/qanat run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -78,6 +78,7 @@ def _signed_in(browser: Browser, url: str, complaints: list[str], name: str = "A
 
 def _saved(page: Page, count: int) -> None:
     expect(page.locator(".count")).to_contain_text(f"Ada: {count}")
+    page.wait_for_load_state()  # the count stands in the page before the script that listens to keys has run
 
 
 def test_a_case_shows_proposal_alternatives_with_q_and_cost_and_what_each_call_returned(

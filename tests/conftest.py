@@ -1,4 +1,4 @@
-"""The order of the suite: what drives servers and processes takes longest, so it begins first (two run side by side)."""
+"""The order of the suite: what drives servers and processes takes longest, so it begins first; two run side by side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-// What a decode step does between its matrix products, in one pass over memory each: RMS norm, rotary embedding with the
-// cache write and attention over cached tokens, and sampling; and what a training step does there: the norm and the
-// gated unit with their gradients. Plain loops that the compiler vectorises; no library but
-// OpenMP. Every function has a slow twin in torch that the tests hold it to. Called by kernels.py through ctypes.
+// What a decode step does between its matrix products, in one pass over memory each: RMS norm, rotary embedding with
+// the cache write and attention over cached tokens, and sampling; and what scoring and training do there: attention
+// along prefix trees, the norm and the gated unit, with their gradients. Plain loops that the compiler vectorises; no
+// library but OpenMP. Every function has a slow twin in torch that the tests hold it to. Called by kernels.py.
 
 #include <algorithm>
 #include <cmath>
@@ -30,6 +30,48 @@ inline void store(Half* to, float x) {  // to the nearest, ties to even
     std::memcpy(&bits, &x, 4);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     to->bits = x != x ? uint16_t(0x7fc0) : uint16_t(rounded);
+}
+
+// Sixteen floats that the compiler keeps in registers, however wide the machine's are.
+typedef float Lanes __attribute__((vector_size(64)));
+const int64_t LANES = 16;
+
+inline Lanes read(const float* x) {
+    Lanes y;
+    std::memcpy(&y, x, sizeof y);
+    return y;
+}
+inline Lanes read(const Half* x) {
+    typedef uint16_t Narrow __attribute__((vector_size(32)));
+    typedef uint32_t Wide __attribute__((vector_size(64)));
+    Narrow bits;
+    std::memcpy(&bits, x, sizeof bits);
+    const Wide moved = __builtin_convertvector(bits, Wide) << 16;
+    Lanes y;
+    std::memcpy(&y, &moved, sizeof y);
+    return y;
+}
+inline void write(float* x, Lanes y) { std::memcpy(x, &y, sizeof y); }
+
+// Neighbouring groups of STEP lanes added, those of a and those of b in turn.
+template <int STEP>
+inline Lanes join(Lanes a, Lanes b) {
+    typedef int32_t Places __attribute__((vector_size(64)));
+    Places low, high;
+    for (int i = 0; i < LANES; ++i) {
+        const int base = i / (2 * STEP) * (2 * STEP), inside = i % (2 * STEP);
+        low[i] = inside < STEP ? base + inside : int(LANES) + base + inside - STEP;
+        high[i] = low[i] + STEP;
+    }
+    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+}
+
+// Lane i of the result is the sum over the lanes of x[i].
+inline Lanes sums_of(const Lanes* x) {
+    Lanes twos[8], fours[4];
+    for (int i = 0; i < 8; ++i) twos[i] = join<1>(x[2 * i], x[2 * i + 1]);
+    for (int i = 0; i < 4; ++i) fours[i] = join<2>(twos[2 * i], twos[2 * i + 1]);
+    return join<8>(join<4>(fours[0], fours[1]), join<4>(fours[2], fours[3]));
 }
 
 // e^x for x <= 0 with a relative error under 2e-7; 0 below -87. A NaN stays one.
@@ -189,37 +231,59 @@ inline void rotate(const T* x, const T* cos, const T* sin, int64_t dim, float* o
     }
 }
 
-template <int DIM, int GROUP, class T>
+// Scores of `group` queries with tokens: sixteen tokens at a time are widened once for all queries.
+template <int DIM, class T>
 void scores_of(const float* q, const T* keys, int64_t stride, int64_t tokens, int64_t dim, int64_t group, float* scores,
                int64_t pitch) {
-    const int64_t d = DIM ? DIM : dim, g = GROUP ? GROUP : group;
-    for (int64_t t = 0; t < tokens; ++t) {
-        const T* key = keys + t * stride;
-        for (int64_t h = 0; h < g; ++h) {
-            float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = 0; i < d; ++i) sum += q[h * d + i] * wide(key[i]);
-            scores[h * pitch + t] = sum;
+    const int64_t d = DIM ? DIM : dim;
+    int64_t t = 0;
+    if constexpr (DIM != 0 && DIM % LANES == 0) {
+        for (; t + LANES <= tokens; t += LANES) {
+            float block[LANES * DIM];
+            for (int r = 0; r < LANES; ++r)
+                for (int64_t i = 0; i < DIM; i += LANES) write(block + r * DIM + i, read(keys + (t + r) * stride + i));
+            for (int64_t h = 0; h < group; ++h) {
+                Lanes sums[LANES];
+                for (int r = 0; r < LANES; ++r) {
+                    sums[r] = read(q + h * DIM) * read(block + r * DIM);
+                    for (int64_t i = LANES; i < DIM; i += LANES)
+                        sums[r] += read(q + h * DIM + i) * read(block + r * DIM + i);
+                }
+                write(scores + h * pitch + t, sums_of(sums));
+            }
         }
     }
+    for (; t < tokens; ++t)
+        for (int64_t h = 0; h < group; ++h) {
+            float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < d; ++i) sum += q[h * d + i] * wide(keys[t * stride + i]);
+            scores[h * pitch + t] = sum;
+        }
 }
 
+// out[h] = sum over t of weights[h][t] * row t, for `group` rows of weights at once; GROUP 0: any number.
 template <int DIM, int GROUP, class T>
 void mix(const float* weights, int64_t pitch, const T* values, int64_t stride, int64_t tokens, int64_t dim,
          int64_t group, float* out) {
-    const int64_t d = DIM ? DIM : dim, g = GROUP ? GROUP : group;
-    float sums[(DIM && GROUP) ? DIM * GROUP : 1];
-    float* to = (DIM && GROUP) ? sums : out;
-    for (int64_t i = 0; i < d * g; ++i) to[i] = 0.0f;
-    for (int64_t t = 0; t < tokens; ++t) {
-        const T* value = values + t * stride;
-        for (int64_t h = 0; h < g; ++h) {
-            const float weight = weights[h * pitch + t];
+    if constexpr (DIM != 0 && DIM % LANES == 0 && GROUP != 0) {
+        const int WIDE = DIM / LANES;
+        Lanes sums[GROUP][WIDE] = {};
+        for (int64_t t = 0; t < tokens; ++t)
+            for (int w = 0; w < WIDE; ++w) {
+                const Lanes value = read(values + t * stride + w * LANES);
+                for (int h = 0; h < GROUP; ++h) sums[h][w] += weights[h * pitch + t] * value;
+            }
+        for (int h = 0; h < GROUP; ++h)
+            for (int w = 0; w < WIDE; ++w) write(out + h * DIM + w * LANES, sums[h][w]);
+    } else {
+        const int64_t d = DIM ? DIM : dim;
+        for (int64_t i = 0; i < d * group; ++i) out[i] = 0.0f;
+        for (int64_t t = 0; t < tokens; ++t)
+            for (int64_t h = 0; h < group; ++h)
 #pragma omp simd
-            for (int64_t i = 0; i < d; ++i) to[h * d + i] += weight * wide(value[i]);
-        }
+                for (int64_t i = 0; i < d; ++i) out[h * d + i] += weights[h * pitch + t] * wide(values[t * stride + i]);
     }
-    if (to != out) std::memcpy(out, sums, sizeof(float) * size_t(d * g));
 }
 
 inline void softmax(float* scores, int64_t count) {
@@ -241,7 +305,7 @@ void attend_head(const float* q, const T* keys, const T* values, int64_t tokens,
                  T* out) {
     const int64_t group = s.heads / s.kv_heads, stride = s.kv_heads * s.dim;
     float* mixed = scratch + group * tokens;
-    scores_of<DIM, GROUP>(q, keys, stride, tokens, s.dim, group, scratch, tokens);
+    scores_of<DIM>(q, keys, stride, tokens, s.dim, group, scratch, tokens);
     for (int64_t h = 0; h < group; ++h) softmax(scratch + h * tokens, tokens);
     mix<DIM, GROUP>(scratch, tokens, values, stride, tokens, s.dim, group, mixed);
     for (int64_t i = 0; i < group * s.dim; ++i) store(out + i, mixed[i]);
@@ -289,8 +353,8 @@ void attend(const T* qkv, const T* cos, const T* sin, T* keys, T* values, const 
 
 // --- attention along prefix trees ----------------------------------------------------------------------------------
 
-// Trees side by side: tree t has the nodes from starts[t] to starts[t + 1], in depth-first order; node j is an ancestor of
-// node i of its tree, or i itself, when j <= i < ends[j].
+// Trees side by side: tree t has the nodes from starts[t] to starts[t + 1], in depth-first order; node j is an ancestor
+// of node i of its tree, or i itself, when j <= i < ends[j].
 struct Trees {
     const int64_t *starts, *ends;
     int64_t count, heads, kv_heads, dim;
@@ -303,7 +367,8 @@ template <class T>
 void tile(const T* x, int64_t stride, int64_t count, int64_t dim, float* out) {
     for (int64_t t = 0; t < count; t += TILE)
         for (int64_t i = 0; i < dim; ++i)
-            for (int64_t k = 0; k < TILE; ++k) out[t * dim + i * TILE + k] = t + k < count ? wide(x[(t + k) * stride + i]) : 0.0f;
+            for (int64_t k = 0; k < TILE; ++k)
+                out[t * dim + i * TILE + k] = t + k < count ? wide(x[(t + k) * stride + i]) : 0.0f;
 }
 
 template <class T>
@@ -311,17 +376,6 @@ void widen(const T* x, int64_t stride, int64_t count, int64_t dim, float* out) {
     for (int64_t t = 0; t < count; ++t)
         for (int64_t i = 0; i < dim; ++i) out[t * dim + i] = wide(x[t * stride + i]);
 }
-
-// Sixteen floats that the compiler keeps in registers, however wide the machine's are.
-typedef float Lanes __attribute__((vector_size(64)));
-const int64_t LANES = 16;
-
-inline Lanes read(const float* x) {
-    Lanes y;
-    std::memcpy(&y, x, sizeof y);
-    return y;
-}
-inline void write(float* x, Lanes y) { std::memcpy(x, &y, sizeof y); }
 
 // out[h][t] = q[h] . column t, for every column of the tiles up to `count`, and some beyond it. ROWS queries at once.
 template <int DIM, int ROWS>
@@ -339,24 +393,6 @@ void dots(const float* q, const float* tiles, int64_t count, int64_t dim, int64_
             for (int h = 0; h < MANY; ++h)
                 for (int w = 0; w < WIDE; ++w) write(out + (first + h) * pitch + t + w * LANES, sums[h][w]);
         }
-}
-
-// out[h] = sum over t of weights[h][t] * row t, for all rows of the group at once.
-template <int DIM, int ROWS>
-void mixed_rows(const float* weights, int64_t pitch, const float* x, int64_t count, int64_t dim, int64_t rows, float* out) {
-    if constexpr (DIM % LANES != 0 || DIM == 0 || ROWS == 0) {
-        mix<0, 0>(weights, pitch, x, dim, count, dim, rows, out);
-    } else {
-        const int WIDE = DIM / LANES;
-        Lanes sums[ROWS][WIDE] = {};
-        for (int64_t t = 0; t < count; ++t)
-            for (int w = 0; w < WIDE; ++w) {
-                const Lanes value = read(x + t * DIM + w * LANES);
-                for (int h = 0; h < ROWS; ++h) sums[h][w] += weights[h * pitch + t] * value;
-            }
-        for (int h = 0; h < ROWS; ++h)
-            for (int w = 0; w < WIDE; ++w) write(out + h * DIM + w * LANES, sums[h][w]);
-    }
 }
 
 // to[j] += sum over r of weights[r][j] * x[r], for the `count` rows of `to`.
@@ -404,8 +440,8 @@ void tree_forward(const T* q, const T* k, const T* v, const Trees& s, T* out, fl
         std::vector<float> scores(size_t(group * room)), mixed(size_t(group * dim));
 #pragma omp for schedule(dynamic, 1)
         for (int64_t task = 0; task < int64_t(tasks.size()) / 3; ++task) {
-            const int64_t t = tasks[size_t(3 * task)], first = tasks[size_t(3 * task + 1)], h = tasks[size_t(3 * task + 2)];
-            const int64_t start = s.starts[t], stop = first + block < s.starts[t + 1] ? first + block : s.starts[t + 1];
+            const int64_t *one = tasks.data() + 3 * task, t = one[0], first = one[1], h = one[2], end = s.starts[t + 1];
+            const int64_t start = s.starts[t], stop = first + block < end ? first + block : end;
             tile(k + start * stride + h * dim, stride, stop - start, dim, keys.data());
             widen(v + start * stride + h * dim, stride, stop - start, dim, values.data());
             for (int64_t i = first; i < stop; ++i) {
@@ -429,7 +465,7 @@ void tree_forward(const T* q, const T* k, const T* v, const Trees& s, T* out, fl
                     for (int64_t j = 0; j < seen; ++j) row[j] *= share;
                     norms[i * s.heads + h * group + g] = top + std::log(total);
                 }
-                mixed_rows<DIM, GROUP>(scores.data(), room, values.data(), seen, dim, group, mixed.data());
+                mix<DIM, GROUP>(scores.data(), room, values.data(), dim, seen, dim, group, mixed.data());
                 for (int64_t c = 0; c < group * dim; ++c) store(out + at + c, mixed[size_t(c)]);
             }
         }
@@ -456,7 +492,7 @@ void tree_backward(const T* grad, const T* q, const T* k, const T* v, const T* o
         std::vector<float> shares(size_t(rows * room)), slopes(size_t(rows * room));
 #pragma omp for schedule(dynamic, 1)
         for (int64_t task = 0; task < s.count * s.kv_heads; ++task) {
-            const int64_t start = s.starts[task / s.kv_heads], stop = s.starts[task / s.kv_heads + 1], h = task % s.kv_heads;
+            const int64_t t = task / s.kv_heads, h = task % s.kv_heads, start = s.starts[t], stop = s.starts[t + 1];
             widen(k + start * stride + h * dim, stride, stop - start, dim, keys.data());
             tile(k + start * stride + h * dim, stride, stop - start, dim, key_tiles.data());
             tile(v + start * stride + h * dim, stride, stop - start, dim, value_tiles.data());
@@ -487,7 +523,7 @@ void tree_backward(const T* grad, const T* q, const T* k, const T* v, const T* o
                         }
                         for (int64_t j = seen; j < far; ++j) share[g * room + j] = slope[g * room + j] = 0.0f;
                     }
-                    mixed_rows<DIM, GROUP>(slope, room, keys.data(), seen, dim, group, mixed.data());
+                    mix<DIM, GROUP>(slope, room, keys.data(), dim, seen, dim, group, mixed.data());
                     for (int64_t c = 0; c < group * dim; ++c) store(grad_q + at + c, mixed[size_t(c)] * scale);
                 }
                 const int64_t used = (last - first) * group;

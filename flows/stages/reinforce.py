@@ -33,6 +33,7 @@ from flows.shared.acting import Actor, equip
 from flows.shared.contrasted import ContrastedPairs
 from flows.shared.faults import UserFault
 from flows.shared.heads import write_values_of
+from flows.shared.memory import give_back
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import (
     StepLog,
@@ -187,7 +188,9 @@ def _judged(run: StageRun, collector: Collector) -> list[Group]:
         def told(done: int) -> None:
             run.progress(steps, settings.steps, f"decisions judged {done}/{settings.judged}")
 
+        give_back()
         write_records(file, collector.decisions(settings.judged, at_once=settings.judged_at_once, told=told))
+        give_back()
     return list(read_records(file, Group))
 
 

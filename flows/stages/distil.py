@@ -24,8 +24,9 @@ from components.training.distil import distil, evened
 from components.training.distil_data import distil_material
 from components.training.examples import DIRECT, EVERYTHING, KEEP, Teach
 from components.training.material import Encoder
+from components.training.own_choices import CHOICE, own_choices
 from flows.shared.generations import Generation, generation, stage_of
-from flows.shared.heads import write_q_of, write_values_of
+from flows.shared.heads import vocabulary_of, write_q_of, write_values_of
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
@@ -47,11 +48,13 @@ def main(arguments: Sequence[str] = ()) -> None:
         levels = read_levels(start)
         encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run, levels)
         searched = _best(run, mine, run.paths.selfplay(name).trajectories)
+        own = () if levels else _own_choices(run, policy, encoder, problems)
         distil(
             policy.model,
             evened(
                 encoder.pool(searched, problems, JUDGED if levels else EVERYTHING),
                 encoder.pool(_best(run, mine, run.paths.rollouts), problems, JUDGED),
+                encoder.pool(own, problems, CHOICE),
             ),
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
             encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
@@ -72,6 +75,20 @@ def _write_heads(
     trajectories = read_records(run.paths.rollouts, Trajectory)
     write_values_of(run, policy, encoder, problems, trajectories, folder)
     write_q_of(run, policy, encoder, problems, trajectories, start, folder)
+
+
+def _own_choices(
+    run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem]
+) -> tuple[Trajectory, ...]:
+    """What the model that is distilled into decides by itself: search is to add to it, not to replace it."""
+    return own_choices(
+        policy.model,
+        read_records(run.paths.rollouts, Trajectory),
+        problems,
+        encoder,
+        vocabulary_of(policy, problems),
+        tokens_per_pass=run.params.distil.tokens_per_pass,
+    )
 
 
 def _best(run: StageRun, mine: Generation, file: Path) -> tuple[Trajectory, ...]:

@@ -51,15 +51,16 @@ def wheel_weights() -> Path:
 
 def _from_wheel(settings: PolicySettings) -> tuple[CausalLM, Any]:
     weights = wheel_weights()
-    where: dict[str, Any] = {"gguf_file": weights.name, "trust_remote_code": False}
+    folder, file = str(weights.parent), weights.name
     with _parsed_once():
         model = AutoModelForCausalLM.from_pretrained(
-            str(weights.parent),
+            folder,
+            gguf_file=file,
             quantization_config=GgufConfig(dequantize=True),
             dtype=DTYPES[settings.dtype],
-            **where,
+            trust_remote_code=False,
         )
-        return model, AutoTokenizer.from_pretrained(str(weights.parent), **where)
+        return model, AutoTokenizer.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def serve(paths: Paths, *, say: Say, host: str | None = None, port: int | None =
         follower.stop()
         stock.keep(())
         loader.close()
-        service.traces.close()
+        service.traces.close(settings.drain_seconds)
 
 
 def read_keys(paths: Paths, settings: ServeSettings) -> tuple[str, ...]:

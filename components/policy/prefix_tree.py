@@ -160,7 +160,6 @@ class Forest:
         flat_ends = [start + end for start, tree in zip(starts, trees, strict=True) for end in tree.ends]
         self.ends = torch.tensor(flat_ends, device=device)
         """First flat node after each node's descendants: j is i or an ancestor of i when j <= i < ends[j]."""
-        self._ends = [tree.ends for tree in trees]
         self._masks: dict[torch.dtype, Tensor] = {}
         cells = [row * self.width + column for row, size in enumerate(sizes) for column in range(size)]
         self.cells = torch.tensor(cells, device=device)
@@ -176,8 +175,8 @@ class Forest:
 
         Padding attends to itself alone, so that no row is empty.
         """
-        padded = [(*one, *(0,) * (self.width - len(one))) for one in self._ends]
-        ends, index = torch.tensor(padded, device=self._device), torch.arange(self.width, device=self._device)
+        ends = self.pad(self.ends - self.starts[self.cells // self.width])
+        index = torch.arange(self.width, device=self._device)
         inside = (index[None, :, None] >= index[None, None, :]) & (index[None, :, None] < ends[:, None, :])
         return inside | torch.eye(self.width, dtype=torch.bool, device=self._device)
 

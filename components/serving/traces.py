@@ -7,8 +7,10 @@ them, and scrubbed.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -49,11 +51,13 @@ class Traces:
         except queue.Full:
             self._told("left_out")
 
-    def close(self) -> None:
-        """Keep what waits, then end."""
+    def close(self, seconds: float) -> None:
+        """Keep what waits, then end; what is not kept within `seconds` is lost, so that no tracker holds up an end."""
+        end = time.monotonic() + seconds
         if self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join()
+            with contextlib.suppress(queue.Full):
+                self._waiting.put(None, timeout=seconds)
+            self._thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
         while (one := self._waiting.get()) is not None:

@@ -47,13 +47,14 @@ def main(arguments: Sequence[str] = ()) -> None:
         policy = load_trainable(run, start)
         levels = read_levels(start)
         encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run, levels)
-        searched = _best(run, mine, run.paths.selfplay(name).trajectories)
-        own = () if levels else _own_choices(run, policy, encoder, problems)
+        searched = read_records(run.paths.selfplay(name).trajectories, Trajectory)
+        judged = read_records(run.paths.rollouts, Trajectory)
+        own = () if levels else _own_choices(run, policy, encoder, problems, judged)
         distil(
             policy.model,
             evened(
-                encoder.pool(searched, problems, JUDGED if levels else EVERYTHING),
-                encoder.pool(_best(run, mine, run.paths.rollouts), problems, JUDGED),
+                encoder.pool(_best(run, mine, searched), problems, JUDGED if levels else EVERYTHING),
+                encoder.pool(_best(run, mine, judged), problems, JUDGED),
                 encoder.pool(own, problems, CHOICE),
             ),
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP),
@@ -64,26 +65,35 @@ def main(arguments: Sequence[str] = ()) -> None:
             checkpoint=run.work / "checkpoint",
             report=reporter(run, run.params.distil.steps),
         )
-        save_trained(run, policy, mine.model, partial(_write_heads, run, policy, encoder, problems, start))
+        save_trained(run, policy, mine.model, partial(_write_heads, run, policy, encoder, problems, judged, start))
 
 
 def _write_heads(
-    run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem], start: Path, folder: Path
+    run: StageRun,
+    policy: Policy,
+    encoder: Encoder,
+    problems: Mapping[str, Problem],
+    judged: Sequence[Trajectory],
+    start: Path,
+    folder: Path,
 ) -> None:
     """What the model it started from has beside its weights: prices it follows, and heads fitted to the new weights."""
     write_levels(folder, read_levels(start))
-    trajectories = read_records(run.paths.rollouts, Trajectory)
-    write_values_of(run, policy, encoder, problems, trajectories, folder)
-    write_q_of(run, policy, encoder, problems, trajectories, start, folder)
+    write_values_of(run, policy, encoder, problems, judged, folder)
+    write_q_of(run, policy, encoder, problems, judged, start, folder)
 
 
 def _own_choices(
-    run: StageRun, policy: Policy, encoder: Encoder, problems: Mapping[str, Problem]
+    run: StageRun,
+    policy: Policy,
+    encoder: Encoder,
+    problems: Mapping[str, Problem],
+    judged: Sequence[Trajectory],
 ) -> tuple[Trajectory, ...]:
     """What the model that is distilled into decides by itself: search is to add to it, not to replace it."""
     return own_choices(
         policy.model,
-        read_records(run.paths.rollouts, Trajectory),
+        judged,
         problems,
         encoder,
         vocabulary_of(policy, problems),
@@ -91,10 +101,10 @@ def _own_choices(
     )
 
 
-def _best(run: StageRun, mine: Generation, file: Path) -> tuple[Trajectory, ...]:
-    """The cheapest correct trajectory a problem, of those in `file`."""
+def _best(run: StageRun, mine: Generation, trajectories: Sequence[Trajectory]) -> tuple[Trajectory, ...]:
+    """The cheapest correct trajectory a problem."""
     return distil_material(
-        read_records(file, Trajectory),
+        trajectories,
         map(asdict, read_nodes(run.paths.selfplay(mine.name).nodes)),
         (),
         units=PriceSheet(run.params.prices).units,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,10 +77,22 @@ def test_a_slow_tracker_makes_nobody_wait_and_a_broken_one_ends_nothing() -> Non
         traces.offer(_response(f"r{number}"), ANSWER, lambda text: text)
     assert 9 <= told.count("left_out") <= 10
     go.set()
-    traces.close()
+    traces.close(30)
     assert told.count("failed") == 1
     assert faults == ["a trace of version 3 could not be kept: OSError: the tracker is down"]
     assert len(kept) == told.count("kept") == WAITING + 9 - told.count("left_out")
+
+
+def test_a_tracker_that_hangs_does_not_hold_up_the_end_of_the_server() -> None:
+    go, told = threading.Event(), list[str]()
+    traces = Traces(lambda number, span: go.wait(30), share=1.0, told=told.append, fault=told.append)  # type: ignore[arg-type,func-returns-value]
+    for number in range(WAITING + 10):
+        traces.offer(_response(f"r{number}"), ANSWER, lambda text: text)
+    began = time.monotonic()
+    traces.close(0.2)
+    assert time.monotonic() - began < 5
+    assert "kept" not in told
+    go.set()
 
 
 def test_a_failed_answer_is_marked() -> None:

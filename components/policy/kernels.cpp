@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <omp.h>
 #include <vector>
 
 namespace {
@@ -53,27 +54,6 @@ inline Lanes read(const Half* x) {
 }
 inline void write(float* x, Lanes y) { std::memcpy(x, &y, sizeof y); }
 
-// Neighbouring groups of STEP lanes added, those of a and those of b in turn.
-template <int STEP>
-inline Lanes join(Lanes a, Lanes b) {
-    typedef int32_t Places __attribute__((vector_size(64)));
-    Places low, high;
-    for (int i = 0; i < LANES; ++i) {
-        const int base = i / (2 * STEP) * (2 * STEP), inside = i % (2 * STEP);
-        low[i] = inside < STEP ? base + inside : int(LANES) + base + inside - STEP;
-        high[i] = low[i] + STEP;
-    }
-    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
-}
-
-// Lane i of the result is the sum over the lanes of x[i].
-inline Lanes sums_of(const Lanes* x) {
-    Lanes twos[8], fours[4];
-    for (int i = 0; i < 8; ++i) twos[i] = join<1>(x[2 * i], x[2 * i + 1]);
-    for (int i = 0; i < 4; ++i) fours[i] = join<2>(twos[2 * i], twos[2 * i + 1]);
-    return join<8>(join<4>(fours[0], fours[1]), join<4>(fours[2], fours[3]));
-}
-
 // e^x for x <= 0 with a relative error under 2e-7; 0 below -87. A NaN stays one.
 inline float falling_exp(float x) {
     const float kept = x < -87.0f ? -87.0f : x;
@@ -93,62 +73,59 @@ inline float falling_exp(float x) {
 }
 
 template <class T>
+inline float inverse_rms(const T* row, int64_t width, float eps) {
+    float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < width; ++i) squares += wide(row[i]) * wide(row[i]);
+    return 1.0f / std::sqrt(squares / float(width) + eps);
+}
+
+template <class T>
 void norm(const T* x, T* out, int64_t count, int64_t width, float eps) {
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < count; ++n) {
-        const T* row = x + n * width;
-        float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < width; ++i) squares += wide(row[i]) * wide(row[i]);
-        const float scale = 1.0f / std::sqrt(squares / float(width) + eps);
+        const float scale = inverse_rms(x + n * width, width, eps);
 #pragma omp simd
-        for (int64_t i = 0; i < width; ++i) store(out + n * width + i, wide(row[i]) * scale);
+        for (int64_t i = n * width; i < (n + 1) * width; ++i) store(out + i, wide(x[i]) * scale);
     }
 }
 
-// What training needs of the norm: x / rms(x) * gain, and its gradients; `rows` sums the gain's over one thread's rows.
+// What training needs of the norm: x / rms(x) * gain, and its gradients.
 template <class T>
 void scaled_norm(const T* x, const T* gain, T* out, int64_t count, int64_t width, float eps) {
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < count; ++n) {
-        const T* row = x + n * width;
-        float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < width; ++i) squares += wide(row[i]) * wide(row[i]);
-        const float scale = 1.0f / std::sqrt(squares / float(width) + eps);
+        const float scale = inverse_rms(x + n * width, width, eps);
 #pragma omp simd
-        for (int64_t i = 0; i < width; ++i) store(out + n * width + i, wide(row[i]) * scale * wide(gain[i]));
+        for (int64_t i = 0; i < width; ++i) store(out + n * width + i, wide(x[n * width + i]) * scale * wide(gain[i]));
     }
 }
 
 template <class T>
 void scaled_norm_backward(const T* grad, const T* x, const T* gain, T* grad_x, float* grad_gain, int64_t count,
                           int64_t width, float eps) {
-    for (int64_t i = 0; i < width; ++i) grad_gain[i] = 0.0f;
+    // a part of the gain's gradient a thread, added in the order of the threads: the same sum every time
+    std::vector<float> parts(size_t(omp_get_max_threads()) * size_t(width), 0.0f);
 #pragma omp parallel
     {
-        std::vector<float> rows(size_t(width), 0.0f);
-        float* sums = rows.data();
+        float* part = parts.data() + omp_get_thread_num() * width;
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < count; ++n) {
             const T *row = x + n * width, *above = grad + n * width;
-            float squares = 0.0f, along = 0.0f;
-#pragma omp simd reduction(+ : squares, along)
-            for (int64_t i = 0; i < width; ++i) {
-                squares += wide(row[i]) * wide(row[i]);
-                along += wide(above[i]) * wide(gain[i]) * wide(row[i]);
-            }
-            const float scale = 1.0f / std::sqrt(squares / float(width) + eps);
+            const float scale = inverse_rms(row, width, eps);
+            float along = 0.0f;
+#pragma omp simd reduction(+ : along)
+            for (int64_t i = 0; i < width; ++i) along += wide(above[i]) * wide(gain[i]) * wide(row[i]);
             const float back = along * scale * scale * scale / float(width);
 #pragma omp simd
             for (int64_t i = 0; i < width; ++i) {
-                sums[i] += wide(above[i]) * wide(row[i]) * scale;
+                part[i] += wide(above[i]) * wide(row[i]) * scale;
                 store(grad_x + n * width + i, wide(above[i]) * wide(gain[i]) * scale - wide(row[i]) * back);
             }
         }
-#pragma omp critical
-        for (int64_t i = 0; i < width; ++i) grad_gain[i] += sums[i];
     }
+    std::fill(grad_gain, grad_gain + width, 0.0f);
+    for (size_t i = 0; i < parts.size(); ++i) grad_gain[i % size_t(width)] += parts[i];
 }
 
 typedef uint16_t Eight __attribute__((vector_size(16)));
@@ -231,35 +208,19 @@ inline void rotate(const T* x, const T* cos, const T* sin, int64_t dim, float* o
     }
 }
 
-// Scores of `group` queries with tokens: sixteen tokens at a time are widened once for all queries.
-template <int DIM, class T>
+template <int DIM, int GROUP, class T>
 void scores_of(const float* q, const T* keys, int64_t stride, int64_t tokens, int64_t dim, int64_t group, float* scores,
                int64_t pitch) {
-    const int64_t d = DIM ? DIM : dim;
-    int64_t t = 0;
-    if constexpr (DIM != 0 && DIM % LANES == 0) {
-        for (; t + LANES <= tokens; t += LANES) {
-            float block[LANES * DIM];
-            for (int r = 0; r < LANES; ++r)
-                for (int64_t i = 0; i < DIM; i += LANES) write(block + r * DIM + i, read(keys + (t + r) * stride + i));
-            for (int64_t h = 0; h < group; ++h) {
-                Lanes sums[LANES];
-                for (int r = 0; r < LANES; ++r) {
-                    sums[r] = read(q + h * DIM) * read(block + r * DIM);
-                    for (int64_t i = LANES; i < DIM; i += LANES)
-                        sums[r] += read(q + h * DIM + i) * read(block + r * DIM + i);
-                }
-                write(scores + h * pitch + t, sums_of(sums));
-            }
-        }
-    }
-    for (; t < tokens; ++t)
-        for (int64_t h = 0; h < group; ++h) {
+    const int64_t d = DIM ? DIM : dim, g = GROUP ? GROUP : group;
+    for (int64_t t = 0; t < tokens; ++t) {
+        const T* key = keys + t * stride;
+        for (int64_t h = 0; h < g; ++h) {
             float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
-            for (int64_t i = 0; i < d; ++i) sum += q[h * d + i] * wide(keys[t * stride + i]);
+            for (int64_t i = 0; i < d; ++i) sum += q[h * d + i] * wide(key[i]);
             scores[h * pitch + t] = sum;
         }
+    }
 }
 
 // out[h] = sum over t of weights[h][t] * row t, for `group` rows of weights at once; GROUP 0: any number.
@@ -305,7 +266,7 @@ void attend_head(const float* q, const T* keys, const T* values, int64_t tokens,
                  T* out) {
     const int64_t group = s.heads / s.kv_heads, stride = s.kv_heads * s.dim;
     float* mixed = scratch + group * tokens;
-    scores_of<DIM>(q, keys, stride, tokens, s.dim, group, scratch, tokens);
+    scores_of<DIM, GROUP>(q, keys, stride, tokens, s.dim, group, scratch, tokens);
     for (int64_t h = 0; h < group; ++h) softmax(scratch + h * tokens, tokens);
     mix<DIM, GROUP>(scratch, tokens, values, stride, tokens, s.dim, group, mixed);
     for (int64_t i = 0; i < group * s.dim; ++i) store(out + i, mixed[i]);

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -53,11 +52,10 @@ class Traces:
 
     def close(self, seconds: float) -> None:
         """Keep what waits, then end; what is not kept within `seconds` is lost, so that no tracker holds up an end."""
-        end = time.monotonic() + seconds
         if self._thread.is_alive():
             with contextlib.suppress(queue.Full):
-                self._waiting.put(None, timeout=seconds)
-            self._thread.join(max(0.0, end - time.monotonic()))
+                self._waiting.put(None, timeout=seconds / 2)
+            self._thread.join(seconds / 2)
 
     def _run(self) -> None:
         while (one := self._waiting.get()) is not None:

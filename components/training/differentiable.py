@@ -20,6 +20,8 @@ from components.policy.tree_forward import padded_attention
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     """x / rms(x) * gain (Zhang & Sennrich 2019). x [N, hidden]"""
+    if not kernels.usable(x):
+        return F.rms_norm(x, gain.shape, gain, eps)
     normed: Tensor = _RMSNorm.apply(x, gain, eps)  # type: ignore[no-untyped-call]
     return normed
 
@@ -57,27 +59,13 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
         ctx.eps = eps
         ctx.save_for_backward(x, gain)
-        return kernels.scaled_norm(x, gain, eps) if kernels.usable(x) else x * _inverse(x, eps).to(x.dtype) * gain
+        return kernels.scaled_norm(x, gain, eps)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         x, gain = ctx.saved_tensors
-        (grad,) = grads
-        if kernels.usable(x):
-            grad_x, grad_gain = kernels.scaled_norm_backward(grad, x, gain, ctx.eps)
-            return grad_x, grad_gain.to(gain.dtype), None
-        inverse = _inverse(x, ctx.eps).to(x.dtype)
-        normed, through = x * inverse, grad * gain
-        along = torch.linalg.vecdot(through, normed).unsqueeze(-1).div_(normed.shape[-1])
-        grad_x = torch.addcmul(through, normed, along, value=-1).mul_(inverse)
-        return grad_x, (grad * normed).sum(0), None
-
-
-def _inverse(x: Tensor, eps: float) -> Tensor:
-    """1 / rms(x) in fp32, [N, 1]"""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-    inverse: Tensor = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-    return inverse
+        grad_x, grad_gain = kernels.scaled_norm_backward(grads[0], x, gain, ctx.eps)
+        return grad_x, grad_gain.to(gain.dtype), None
 
 
 class _Gated(torch.autograd.Function):

@@ -118,6 +118,7 @@ def run_stage(stage: str, paths: Paths, groups: Groups, display: displays.Displa
         groups.stop(process)
     if status != 0:
         raise StageFailed(_reason(stage, status, lines))
+    tell.ended()
     return "ran" if any(line.startswith("Running stage") for line in lines) else "restored"
 
 
@@ -152,6 +153,10 @@ class _Teller:
             self._next = time.monotonic() + ARTIFACT_SECONDS
             update_progress_artifact(self._artifact, progress=100.0 * min(1.0, told.step / max(told.total, 1e-9)))
             self._log.info(stage_progress.sentence(told))
+
+    def ended(self) -> None:
+        """The stage succeeded, whatever it told last; some tell nothing, and one may have been restored."""
+        update_progress_artifact(self._artifact, progress=100.0)
 
 
 def _reason(stage: str, status: int, lines: deque[str]) -> str:

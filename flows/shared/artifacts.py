@@ -53,7 +53,8 @@ def show_links(desk: Desk, version: Version) -> None:
     links = {"model-version": (f"models/{desk.registry.model}/versions/{version.number}", f"version {version.number}")}
     run_id = run_of(desk.paths, REPORTED)
     if run_id is not None and desk.registry.has_run(run_id):
-        links["report"] = (f"{desk.registry.page_of_run(run_id)}/artifacts", "report of the evaluation")
+        page = f"{desk.registry.page_of_run(run_id)}/artifacts/{desk.paths.evaluation_html.name}"
+        links["report"] = (page, "report of the evaluation")
     for key, (page, text) in links.items():
         create_link_artifact(
             link=f"{address(desk.paths)}/#/{page}", link_text=text, key=key, description=f"MLflow: {text}"

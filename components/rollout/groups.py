@@ -123,10 +123,19 @@ def _group(
         problem=problem,
         context_ids=policy.chat.prompt_ids(problem.prompt, toolbox.specs(problem.tool_names), problem.price),
         probs=probs,
-        trajectories=tuple(item[0] for item in mine),
+        trajectories=tuple(_with_probs(item[0], probs) for item in mine),
         rewards=tuple(item[1] for item in mine),
         likelihoods=tuple(item[2] for item in mine),
     )
+
+
+def _with_probs(trajectory: Trajectory, probs: Mapping[str, float]) -> Trajectory:
+    """Its first turn says how likely the policy would have been to decide so: nobody asked it, the turn was forced."""
+    if not trajectory.transitions:
+        return trajectory
+    first, *rest = trajectory.transitions
+    told = replace(first, action=replace(first.action, decision_probs=dict(probs)))
+    return replace(trajectory, transitions=(told, *rest))
 
 
 def batch_problems(

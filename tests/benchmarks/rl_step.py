@@ -60,18 +60,21 @@ def main(steps: int) -> None:
     prices = PriceSheet()
     toolbox = open_toolbox(ToolSettings(), prices, corpus.passages, cut=policy.chat.cut, clock=time.monotonic)
     ours = _our_step(policy, toolbox, problems, folder, prices)
+    ours(0), ours(1)
+    alone = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # before the other side takes any
     theirs = _their_step(folder, toolbox, problems, policy, steps=steps + 1)
-    ours(0), theirs()
+    theirs()
     pairs, rows = [], list[Row]()
-    for step in range(1, steps + 1):
+    for step in range(2, steps + 2):
         pairs.append((seconds_of(lambda step=step: ours(step)), seconds_of(theirs)))
         told(f"  {pairs[-1][0]:.1f} s against {pairs[-1][1]:.1f} s")
     rows.append(
         ratio("one RL step (48 rollouts with tools, scoring, update) against TRL GRPOTrainer", pairs, bar=">= 3")
     )
     rows.append(figure("one RL step", [one for one, _ in pairs], unit="s"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    rows.append(figure("peak memory with both sides in one process (an upper bound)", [peak], unit="GiB", bar="<= 6"))
+    rows.append(figure("peak memory of one RL step, policy and scorer", [alone], unit="GiB", bar="<= 6"))
+    both = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    rows.append(figure("peak memory with both sides in one process", [both], unit="GiB"))
     write("rl_step", rows, started=started)
     toolbox.close()
 

@@ -127,6 +127,12 @@ def test_the_root_is_what_the_policy_decides_on() -> None:
         assert sum(group.probs.values()) == pytest.approx(1.0)
 
 
+def test_a_forced_first_turn_says_how_likely_the_policy_was_to_decide_so() -> None:
+    for group in groups():
+        for trajectory in group.trajectories:
+            assert trajectory.transitions[0].action.decision_probs == group.probs
+
+
 def test_the_price_rises_over_the_first_steps() -> None:
     shares = []
     for step in (0, 4, 9):

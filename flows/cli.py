@@ -18,7 +18,7 @@ import typer
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
-from flows import cli_promotion
+from flows import cli_promotion, cli_scale
 from flows.shared import environ
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths, project
@@ -32,6 +32,7 @@ app = typer.Typer(
 annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
 app.add_typer(annotation_app, name="annotations")
 cli_promotion.add_to(app)
+cli_scale.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.constant import TraceMetadataKey
 
-from flows.shared.environ import prepare, tracking_uri
+from flows.shared.environ import artifacts_uri, prepare, tracking_uri
 from flows.shared.paths import Paths
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Registry:
         self.model = model
         self._client: Any = MlflowClient(tracking_uri=uri)
         served = uri.startswith(("http://", "https://"))
-        self._artifacts = None if served else paths.mlflow_artifacts.resolve().as_uri()
+        self._artifacts = None if served else artifacts_uri(paths)
         """Where a new experiment keeps files; None where a server decides."""
         self._experiment_id = self._experiment(experiment)
 

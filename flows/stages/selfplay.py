@@ -5,7 +5,8 @@ Takes data/models/reinforced, data/problems/train.jsonl and data/corpus; gives d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -23,14 +24,18 @@ from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
 from components.search.page import pages
 from components.search.rows import Provenance, content_hash
-from components.search.selfplay import Found, join, pick_problems, selfplay
+from components.search.selfplay import Found, join, missing_blocks, pick_problems, search_block, selfplay, tree_name
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
 from components.search.verbs import Verbs
 from components.search.worth import Value, uninformed, worth_by
 from flows.shared.acting import Actor, open_actor
+from flows.shared.crew import deal
+from flows.shared.environ import Parallel, parallel
 from flows.shared.inputs import dvc_hash
+from flows.shared.params import load_params
+from flows.shared.paths import Paths
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "selfplay"
@@ -43,6 +48,9 @@ def main() -> None:
             update={"seed": child_seed(run.seed, STAGE, run.params.selfplay.seed)}
         )
         provenance = Provenance(verify_manifest(run.paths.model("reinforced")), _data_digest(run))
+        crew = parallel()
+        if crew is not None:
+            _search_by(crew, run, settings, provenance)
         with open_actor(
             run.paths, run.params, run.paths.model("reinforced"), policy_id=provenance.model_digest
         ) as actor:
@@ -50,12 +58,40 @@ def main() -> None:
         _write(run, found, settings, provenance)
 
 
+def _search_by(crew: Parallel, run: StageRun, settings: SelfplaySettings, provenance: Provenance) -> None:
+    """Let a crew search the blocks; the trees of each are saved as soon as it is done, and `_search` reads them."""
+    problems = pick_problems(read_problems(run.paths.problems("train")), settings)
+    blocks = missing_blocks(problems, settings, provenance=provenance, load_tree=partial(load_tree, run.work))
+    finished = 0
+
+    def done(place: int, block: Sequence[Found]) -> None:
+        nonlocal finished
+        finished += 1
+        for problem, found in zip(blocks[place], block, strict=True):
+            save_tree(run.work, tree_name(problem, settings, provenance), found)
+        run.progress(finished, len(blocks), f"{crew.workers} workers")
+
+    open_work = partial(open_search, run.paths, settings, provenance)
+    deal(open_work, blocks, parallel=crew, threads=run.params.policy.threads, done=done)
+
+
+@contextlib.contextmanager
+def open_search(
+    paths: Paths, settings: SelfplaySettings, provenance: Provenance
+) -> Iterator[Callable[[Sequence[Problem]], list[Found]]]:
+    """What a worker searches blocks with."""
+    params = load_params(paths)
+    with open_actor(paths, params, paths.model("reinforced"), policy_id=provenance.model_digest) as actor:
+        verbs = _verbs(paths, actor, settings)
+        yield lambda block: search_block(block, verbs, settings, provenance)
+
+
 def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance: Provenance) -> Found:
     problems = pick_problems(read_problems(run.paths.problems("train")), settings)
     parts: list[Found] = []
     for found in selfplay(
         problems,
-        _verbs(run, actor, settings),
+        _verbs(run.paths, actor, settings),
         settings,
         provenance=provenance,
         load_tree=partial(load_tree, run.work),
@@ -70,12 +106,12 @@ def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, provenance:
     return whole
 
 
-def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
+def _verbs(paths: Paths, actor: Actor, settings: SelfplaySettings) -> Verbs:
     delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
     proposer = make_propose(actor.policy, actor.toolbox.specs(), settings)
     return Verbs(
         propose=proposer,
-        value=_value(run, actor, proposer, settings),
+        value=_value(paths, actor, proposer, settings),
         judge=check,
         step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
         units=actor.prices.units,
@@ -83,14 +119,14 @@ def _verbs(run: StageRun, actor: Actor, settings: SelfplaySettings) -> Verbs:
     )
 
 
-def _value(run: StageRun, actor: Actor, proposer: Proposer, settings: SelfplaySettings) -> Value:
+def _value(paths: Paths, actor: Actor, proposer: Proposer, settings: SelfplaySettings) -> Value:
     """What states are worth: by the model's value heads, where it has some and runs here (a server shows no states)."""
     policy = actor.policy
     if settings.value == "likelihood":
         return worth_by(proposer.likelihoods)
     if not isinstance(policy, Policy):
         return uninformed
-    heads = read_values(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
+    heads = read_values(paths.model("reinforced"), features=int(policy.model.config.hidden_size))
     return worth_by(proposer.values_by(policy, heads)) if heads is not None else uninformed
 
 

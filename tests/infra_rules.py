@@ -1,4 +1,4 @@
-"""Rules for images, compose files and pods that no schema knows. Takes what a file says; gives faults, one sentence each.
+"""Rules for images, compose files and pods that no schema knows. Takes what a file says; gives faults in sentences.
 
 An image has a tag that stays, nobody is root, nothing is published but on loopback, whatever answers is asked whether
 it is well, and secrets are files.

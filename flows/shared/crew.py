@@ -29,6 +29,15 @@ MOST_DEATHS = 3
 STORE_BYTES = 200_000_000
 """Ray's shared memory on one machine: shards and results are small."""
 
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # on a busy machine Ray's own helpers need more than 30 s to start, and the node gives up without them
+    "RAY_agent_register_timeout_ms": "300000",
+}
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray takes 127.0.0.1 for the host's address in the network, and then listens on all interfaces; on the systems of this
+name it does not, and this makes Linux one of them. Read when Ray is imported."""
+
 
 class CrewLost(UserFault):
     """Workers die again and again; the message says at what."""
@@ -139,12 +148,13 @@ class _Dealer(Generic[Shard, Result]):
 @contextlib.contextmanager
 def _connected(processors: int) -> Iterator[Any]:
     """Ray: the cluster that RAY_ADDRESS names, else one of this process on loopback, ended with it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS")
+    for name, value in {**_SETTINGS, **({} if address else _LOOPBACK)}.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError:
         raise UserFault("QANAT_PARALLEL=ray needs the extra `cluster`: pip install -e '.[cluster]'") from None
-    address = os.environ.get("RAY_ADDRESS")
     own = {"num_cpus": processors, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
     ray.init(
         address=address or "local",

@@ -77,6 +77,14 @@ class Registry:
         except MlflowException:
             return False
 
+    def run_seconds(self, run_id: str) -> float | None:
+        """From the run's start to its end, pauses included; None where the store does not know both."""
+        try:
+            info = self._client.get_run(run_id).info
+        except MlflowException:
+            return None
+        return None if info.end_time is None else (info.end_time - info.start_time) / 1000
+
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Record parameters; values that a resumed run has already are left."""
         known = self._client.get_run(run_id).data.params

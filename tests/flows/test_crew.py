@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import crew_work
+import psutil
 import pytest
 
 from components.search.rows import content_hash
@@ -24,11 +25,11 @@ from flows.shared.faults import UserFault
 TESTS = Path(crew_work.__file__).parent
 
 
-class ActorDied(Exception):
+class ActorDiedError(Exception):
     """Ray's word for a worker that is gone."""
 
 
-class TaskFailed(Exception):
+class TaskFailedError(Exception):
     """Ray's word for work that raised; carries the reason."""
 
     def __init__(self, cause: Exception) -> None:
@@ -39,7 +40,7 @@ class TaskFailed(Exception):
 class ToyRay:
     """Ray in one process: workers answer in the order asked; those hired under a number in `dies` end at a shard."""
 
-    exceptions = SimpleNamespace(RayActorError=ActorDied, RayTaskError=TaskFailed)
+    exceptions = SimpleNamespace(RayActorError=ActorDiedError, RayTaskError=TaskFailedError)
 
     def __init__(self, *, dies: dict[int, Any]) -> None:
         self.dies, self.hired, self.answers = dies, 0, deque[str]()
@@ -63,7 +64,7 @@ class ToyRay:
 
     def _die_at(self, what: Any, number: int) -> None:
         if self.dies.get(number) == what:
-            raise ActorDied("the worker died\nwith details")
+            raise ActorDiedError("the worker died\nwith details")
 
     def _ask(self, call: Callable[[], Any]) -> str:
         answer = f"answer {len(self.calls)}"
@@ -77,7 +78,7 @@ class ToyRay:
         try:
             return self.calls[answer]()
         except (ValueError, UserFault) as error:
-            raise TaskFailed(error) from None
+            raise TaskFailedError(error) from None
 
 
 @contextlib.contextmanager
@@ -155,6 +156,16 @@ def test_a_bad_choice_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value:
         parallel()
 
 
+def addresses_listened_on() -> set[str]:
+    """By the processes that this one started."""
+    children = psutil.Process().children(recursive=True)
+    found: set[str] = set()
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            found |= {one.laddr.ip for one in child.net_connections("inet") if one.status == psutil.CONN_LISTEN}
+    return found
+
+
 def test_two_real_workers_one_of_which_dies_give_what_one_process_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,15 +181,18 @@ def test_two_real_workers_one_of_which_dies_give_what_one_process_gives(
     with crew_work.open_both(paths, None, once) as work:
         alone = [work(shard) for shard in shards]
     dealt: dict[int, Any] = {}
+    listening: set[str] = set()
 
     def done(place: int, result: Any) -> None:
         assert place not in dealt, "a shard came twice"
         dealt[place] = result
+        listening.update(addresses_listened_on())
 
     dies_at = blocks[1][0].problem_id
     deal(partial(crew_work.open_both, paths, dies_at, once), shards, parallel=Parallel(2), threads=1, done=done)
     together = [dealt[place] for place in range(len(shards))]
     assert once.exists(), "no worker died"
+    assert listening == {"127.0.0.1"}
     searched = [join([found for block in results[: len(blocks)] for found in block]) for results in (alone, together)]
     assert len(searched[0].rows) > len(crew_work.PROBLEMS), "only roots: nothing was searched"
     assert content_hash(searched[0].rows) == content_hash(searched[1].rows)

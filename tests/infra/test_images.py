@@ -1,4 +1,4 @@
-"""Dockerfiles: linted, without root, with pinned bases, and with a context that holds what git tracks and nothing else."""
+"""Dockerfiles: linted, without root, with pinned bases, and a context of what git tracks and nothing else."""
 
 from __future__ import annotations
 

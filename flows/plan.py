@@ -95,7 +95,7 @@ def predict(paths: Paths, problems: float | None, model: str, gpus: int, gpu: st
     yield f"saturates  {plan.saturates}"
     yield f"from       {len(table.runs)} measured runs ({', '.join(run.name for run in table.runs)})"
     if gpus:
-        yield f"assumed    {EFFICIENCY:.0%} of the data sheet's rate against this machine's; nothing was measured on GPUs"
+        yield f"assumed    {EFFICIENCY:.0%} of the GPU's rate on its data sheet; nothing was measured on GPUs"
 
 
 def validation(paths: Paths) -> Iterator[str]:
@@ -111,7 +111,8 @@ def validation(paths: Paths) -> Iterator[str]:
             expected = costs[stage].seconds(cost.work)
             measured, predicted = measured + cost.seconds, predicted + expected
             yield f"  {stage:<10}{cost.seconds:>9.1f} s measured {expected:>9.1f} s predicted"
-        yield f"  {'whole':<10}{measured:>9.1f} s measured {predicted:>9.1f} s predicted ({predicted / measured - 1:+.0%})"
+        off = f"({predicted / measured - 1:+.0%})"
+        yield f"  {'whole':<10}{measured:>9.1f} s measured {predicted:>9.1f} s predicted {off}"
 
 
 def _stage_lines(plan: Plan) -> Iterator[str]:

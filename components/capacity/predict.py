@@ -108,8 +108,8 @@ def training_bytes(asked: Asked) -> float:
 def _saturates(stages: tuple[StagePlan, ...], memory: float, hardware: Hardware) -> str:
     if hardware.gpus and memory > hardware.gpu.memory:
         return (
-            f"memory of a GPU: training needs {memory / 1e9:.0f} GB of {hardware.gpu.memory / 1e9:.0f} GB; fewer slots, "
-            "lora_rank, or weights that are sharded"
+            f"memory of a GPU: training needs {memory / 1e9:.0f} GB of {hardware.gpu.memory / 1e9:.0f} GB; "
+            "fewer slots, lora_rank, or weights that are sharded"
         )
     longest = max(stages, key=lambda one: one.seconds)
     share = longest.seconds / sum(one.seconds for one in stages)

@@ -33,6 +33,7 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # on a busy machine Ray's own helpers need more than 30 s to start, and the node gives up without them
     "RAY_agent_register_timeout_ms": "300000",
+    "RAY_raylet_start_wait_time_s": "300",
 }
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray takes 127.0.0.1 for the host's address in the network, and then listens on all interfaces; on the systems of this
@@ -94,7 +95,7 @@ class _Dealer(Generic[Shard, Result]):
         done: Callable[[int, Result], None],
     ) -> None:
         self._ray, self._shards, self._done = ray, shards, done
-        self._hire_one = lambda: ray.remote(_Worker).options(num_cpus=threads, max_restarts=0).remote(open_work)
+        self._kind, self._open = ray.remote(_Worker).options(num_cpus=threads, max_restarts=0), open_work
         self._left = deque(range(len(shards)))
         self._asked: dict[Any, tuple[Any, int | None]] = {}
         """What was asked of which worker: a shard by its place, or (None) whether it is up."""
@@ -138,7 +139,7 @@ class _Dealer(Generic[Shard, Result]):
         self._hire()
 
     def _hire(self) -> None:
-        worker = self._hire_one()
+        worker = self._kind.remote(self._open)
         self._asked[worker.up.remote()] = (worker, None)
 
     def _give(self, worker: Any, place: int) -> None:

@@ -66,7 +66,7 @@ def measure(paths: Paths) -> Iterator[str]:
     before = _read(paths).runs if _file(paths).is_file() else ()
     runs = (*(one for one in before if one.name != run.name), run)
     write_json(_file(paths), to_json(Table(machine(), _matrix_rate(), runs)))
-    yield f"{_file(paths).relative_to(paths.root)}: {', '.join(one.name for one in runs)}"
+    yield f"infra/unit_costs.json: {', '.join(one.name for one in runs)}"
 
 
 def predict(paths: Paths, problems: float | None, model: str, gpus: int, gpu: str) -> Iterator[str]:

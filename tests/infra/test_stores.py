@@ -147,7 +147,8 @@ def test_files_of_the_project_are_stores_that_answer(tmp_path: Path, monkeypatch
 
 def _project(root: Path) -> Paths:
     (root / "dvc.yaml").write_text("stages: {}\n")
-    _dvc(root, "init", "-q", "--no-scm")
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     return Paths(root)
 
 

@@ -57,11 +57,11 @@ def test_every_dockerfile_and_stage_that_is_built_exists() -> None:
 
 
 def test_secrets_are_made_once_and_for_nobody_else(paths: Paths) -> None:
-    assert make_secrets(paths) == ["postgres_password", "store_password"]
+    assert make_secrets(paths) == ["postgres_password", "store_password", "serve_key"]
     folder = paths.root / "infra" / "secrets"
     before = {file.name: file.read_text() for file in folder.iterdir()}
     assert make_secrets(paths) == []
     assert {file.name: file.read_text() for file in folder.iterdir()} == before
-    assert len(set(before.values())) == 2
+    assert len(set(before.values())) == 3
     assert all(len(secret) >= 32 for secret in before.values())
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

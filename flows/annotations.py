@@ -11,8 +11,9 @@ from pathlib import Path
 
 from components.curation.corpus import make_corpus
 from components.curation.seed_annotations import seed_problems, write_seed
+from components.curation.seed_composite import make_composite_seed
 from components.curation.settings import CorpusSettings
-from components.records.annotations import read_annotations
+from components.records.annotations import read_annotations, write_annotations
 from components.records.atomic import write_lines
 from components.records.intake import Added, Intake, add_files
 from components.records.jsonl import dump_line
@@ -49,7 +50,7 @@ def add(paths: Paths, files: Sequence[Path]) -> tuple[list[str], bool]:
     ]
     if added.quarantine is not None:
         lines.append(f"refused rows are kept in {added.quarantine.relative_to(paths.root)}")
-    return [*lines, *_follow_up(paths, added)], not added.rejects
+    return [*lines, *follow_up(paths, added)], not added.rejects
 
 
 def _as_rows(file: Path, scratch: Path) -> Path:
@@ -69,7 +70,7 @@ def _refused(added: Added) -> int:
     return len({(reject.file, reject.line, reject.text) for reject in added.rejects})
 
 
-def _follow_up(paths: Paths, added: Added) -> list[str]:
+def follow_up(paths: Paths, added: Added) -> list[str]:
     """Version what is there and tell the server: both may fail without losing a row."""
     if added.file is None:
         return []
@@ -81,19 +82,32 @@ def _follow_up(paths: Paths, added: Added) -> list[str]:
     return lines
 
 
-def seed(paths: Paths) -> int:
-    """Generate the seed set from the installed Factbook; gives the number of rows."""
+def seed(paths: Paths) -> list[Path]:
+    """Generate the seed set from the installed Factbook, with demonstrations of nested calls and sub-tasks where the
+    parameters offer them; gives the files."""
     facts = make_corpus(CorpusSettings(), seed=SEED).facts
+    problems, calls = seed_problems(facts), load_params(paths).tools.composite.tools
     paths.annotations.mkdir(parents=True, exist_ok=True)
-    return write_seed(paths.seed_annotations, facts, seed_problems(facts), seed=SEED)
+    write_seed(paths.seed_annotations, facts, problems, seed=SEED)
+    if not calls:
+        return [paths.seed_annotations]
+    write_annotations(paths.composite_seed, tuple(make_composite_seed(facts, problems, calls=calls, seed=SEED)))
+    return [paths.seed_annotations, paths.composite_seed]
 
 
 def ensure(paths: Paths) -> list[str]:
     """Annotations on disk and tracked by DVC; gives a line for everything that had to be done."""
     done = []
-    if not any(paths.annotations.glob("*.jsonl")):
-        seed(paths)
-        done.append(f"no annotations here: generated {paths.seed_annotations.relative_to(paths.root)}")
+    if not any(paths.annotations.glob("*.jsonl")) or _composite_missing(paths):
+        made = [str(file.relative_to(paths.root)) for file in seed(paths)]
+        done.append(f"missing of the seed annotations: generated {', '.join(made)}")
     if track(paths):
         done.append("data/annotations changed: tracked anew in data/annotations.dvc")
     return done
+
+
+def _composite_missing(paths: Paths) -> bool:
+    """Whether the seed set is in use and says nothing of the nested calls and sub-tasks that are on offer."""
+    if not paths.seed_annotations.is_file() or paths.composite_seed.is_file():
+        return False
+    return bool(load_params(paths).tools.composite.tools)

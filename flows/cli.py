@@ -6,6 +6,7 @@ Heavy libraries are imported inside the verbs, so that `qanat --help` answers at
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import typer
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
-from flows import cli_promotion, cli_scale
+from flows import cli_promotion, cli_scale, cli_serving
 from flows.shared import environ
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths, project
@@ -32,6 +33,7 @@ app = typer.Typer(
 annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
 app.add_typer(annotation_app, name="annotations")
 cli_promotion.add_to(app)
+cli_serving.add_to(app)
 cli_scale.add_to(app)
 
 
@@ -86,14 +88,18 @@ def _retrain(paths: Paths) -> None:
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     rerank: Annotated[
-        Literal["q"] | None, typer.Option(help="q: of several candidates, act on the one with the greatest Q(s, a).")
+        Literal["q"] | None,
+        typer.Option(help="q: insist on acting by the greatest Q(s, a); a champion that has a Q does so anyway."),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="What one unit of cost counts against a correct answer.")
     ] = None,
 ) -> None:
     """Ask the promoted champion; shows its calls and what they cost."""
     from flows.ask import ask as answer
     from flows.ask import describe
 
-    for line in describe(answer(_project(), question, rerank=rerank)):
+    for line in describe(answer(_project(), question, rerank=rerank, price=price)):
         _say(line)
 
 
@@ -151,7 +157,7 @@ def status() -> None:
 def up(
     cron: Annotated[list[str] | None, typer.Option(help="When to retrain, as cron says it; may be repeated.")] = None,
 ) -> None:
-    """Start the servers, the deployments and the watcher on loopback, until Ctrl-C."""
+    """Start the servers, the annotation page, the deployments and the watcher on loopback, until Ctrl-C."""
     from flows.up import up as run_services
 
     run_services(_project(), cron=tuple(cron or ()), say=_say)
@@ -181,6 +187,44 @@ def watch(once: Annotated[bool, typer.Option(help="Look once.")] = False) -> Non
         _say(sentence(look(paths)))
     else:
         look_for_ever(paths, say=_say)
+
+
+@app.command()
+def annotate(
+    port: Annotated[int | None, typer.Option(help="Where to listen; that of infra/qanat.yaml by default.")] = None,
+    host: Annotated[str, typer.Option(help="Another address only inside a container.")] = "127.0.0.1",
+) -> None:
+    """Serve the page on which people correct the model's decisions, until Ctrl-C."""
+    from flows.annotate import serve
+
+    serve(_project(), port=port, say=_say, host=host)
+
+
+@app.command()
+def lineage(
+    thing: Annotated[
+        str, typer.Argument(help="Version, alias, run, response, annotation, commit or hash; `verify`: check all.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+) -> None:
+    """Tell what something came of and what came of it; `verify` computes every hash again."""
+    from flows import lineage as chain
+
+    if thing == "verify":
+        lines, whole = chain.check(_project())
+        for line in lines:
+            _say(line)
+        if not whole:
+            raise typer.Exit(1)
+        return
+    graph, item = chain.trace(_project(), thing)
+    if html is not None:
+        chain.write_page(graph, item, html)
+        _say(f"wrote {html}")
+    for line in [json.dumps(chain.as_json(graph, item), indent=2)] if as_json else chain.lines(graph, item):
+        if as_json or html is None:
+            _say(line)
 
 
 @app.command()
@@ -261,9 +305,10 @@ def seed_annotations() -> None:
     from flows.shared.tracking import track
 
     paths = _project()
-    seed(paths)
+    files = seed(paths)
     track(paths)
-    _say(f"wrote {paths.seed_annotations.relative_to(paths.root)}")
+    for file in files:
+        _say(f"wrote {file.relative_to(paths.root)}")
 
 
 def _settle(version: str, *, approved: bool, by: str | None, why: str) -> None:

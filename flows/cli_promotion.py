@@ -34,12 +34,13 @@ def promote(
     reason: Annotated[str | None, typer.Option(help="Why; needed with a version.")] = None,
     by: By = None,
     force: Annotated[bool, typer.Option(help="Although it is quarantined or the gate did not let it through.")] = False,
+    now: Annotated[bool, typer.Option(help="Without the approval that is required; needs --by.")] = False,
 ) -> None:
     """Register, gate and promote what is on disk, without retraining; or promote a registered version."""
     if version is None:
-        if reason is not None or by is not None or force:
+        if reason is not None or by is not None or force or now:
             raise UserFault(
-                "--reason, --by and --force belong to `qanat promote VERSION`: what is on disk goes by the gate"
+                "--reason, --by, --force and --now belong to `qanat promote VERSION`: what is on disk goes by the gate"
             )
         _promote_payload()
         return
@@ -49,7 +50,7 @@ def promote(
     from flows.shared.promoting import in_words, open_desk
 
     desk = open_desk(_project())
-    ended = promote_version(desk, version, reason=reason, by=by, force=force, told=_tell)
+    ended = promote_version(desk, version, reason=reason, by=by, force=force, now=now, told=_tell)
     _end(in_words("promote", ended), done=ended.state == "DONE")
 
 

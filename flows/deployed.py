@@ -87,7 +87,23 @@ def _in_workspace(request: RetrainRequest, *, promote: bool) -> Any:
         get_run_logger().info(f"workspace {space.key}: commit {space.commit[:12]}, annotations {space.data[:12]}")
         _record(desk, space, at)
         with contextlib.chdir(space.root):
-            return _work(Paths(Path(space.root)), promote=promote)
+            here = Paths(Path(space.root))
+            return _unchanged(here) if _nothing_to_do(here, promote=promote) else _work(here, promote=promote)
+
+
+def _nothing_to_do(space: Paths, *, promote: bool) -> bool:
+    """Seen without what does the work: importing it takes longer than looking."""
+    from flows.shared.graph import changed_stages
+    from flows.shared.unchanged import nothing_to_do
+
+    return nothing_to_do(space) if promote else not changed_stages(space.root)
+
+
+def _unchanged(space: Paths) -> Any:
+    from flows.shared.graph import stage_names
+
+    get_run_logger().info(", ".join(f"{stage} unchanged" for stage in stage_names(space.root)))
+    return Completed(message="0 stages ran: nothing has changed since the last decision.")
 
 
 def _work(space: Paths, *, promote: bool) -> Any:

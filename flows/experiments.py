@@ -7,13 +7,13 @@ variants that are missing. Writes results and plot; computes nothing itself.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.policies import plan
 from components.evaluation.rows import EvalRow
 from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.picture import picture
@@ -21,6 +21,7 @@ from components.experiments.plan import Experiment, Measured, Played, Variant
 from components.records.atomic import write_json, write_text
 from components.records.jsonl import read_records, read_rows
 from components.schema.trajectory import Trajectory
+from components.search.trial import Attempt
 from flows.shared import variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.git import read_commit
@@ -52,18 +53,22 @@ def run_experiment(paths: Paths, name: str, *, seeds: Sequence[int], profile: st
             found.setdefault(variant.name, {})[seed] = _played(folder, variant)
     rows = experiment.analyse(found)
     _write(paths, experiment, rows, seeds=seeds, profile=profile, seconds=time.monotonic() - started)
+    if experiment.draw is not None:
+        write_text(paths.experiments / f"{name}_curves.svg", experiment.draw(found))
     yield from table(rows)
 
 
 def _played(folder: Path, variant: Variant) -> Played:
-    by_policy: dict[str, list[EvalRow]] = {play.policy: [] for play in plan(variant.last)}
+    by_policy: dict[str, list[EvalRow]] = {}
     for row in read_records(folder / "rows.jsonl", EvalRow):
-        by_policy[row.policy].append(row)
+        by_policy.setdefault(row.policy, []).append(row)
     steps = folder / "reinforce_steps.jsonl"
     return Played(
         rows={policy: tuple(rows) for policy, rows in by_policy.items()},
         trajectories=tuple(read_records(folder / "trajectories.jsonl", Trajectory)),
         steps=tuple(row for _, row in read_rows(steps)) if steps.is_file() else (),
+        attempts=read_records(folder / "attempts.jsonl", Attempt) if variant.trial else (),
+        figures=json.loads((folder / "figures.json").read_text(encoding="utf-8")) if variant.trial else {},
     )
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.shared.approvals import waiting
+from flows.shared.decisions import lock_digest
 from flows.shared.newest_retrain import read_newest
 from flows.shared.operations import Retention, load_operations
 from flows.shared.paths import Paths
 from flows.shared.process import alone
-from flows.shared.promotion import lock_digest
 from flows.shared.registry import Registry
 from flows.shared.registry_settings import load_registry_settings
 from flows.shared.turns import sole_turn

@@ -61,7 +61,7 @@ def rescore_files(paths: Paths, files: Sequence[Path], wanted: Wanted) -> list[W
 
 
 def _stored(paths: Paths) -> tuple[Path, ...]:
-    return paths.rollouts, paths.selfplay_trajectories, paths.evaluation_trajectories
+    return paths.rollouts, paths.selfplay().trajectories, paths.evaluation_trajectories
 
 
 def _rescore_file(paths: Paths, file: Path, prices: PriceSettings, reward: RewardSettings) -> Written:

@@ -23,6 +23,7 @@ from components.schema.report import PromotionDecision
 from flows.shared import display as displays
 from flows.shared import graph
 from flows.shared import progress as stage_progress
+from flows.shared.artifacts import StageRow, show_stages
 from flows.shared.disk import require_room
 from flows.shared.dvc_locks import drop_dead
 from flows.shared.faults import UserFault
@@ -79,6 +80,7 @@ def work(paths: Paths, *, promote: bool) -> Retrained:
 def walk(paths: Paths, groups: Groups, display: displays.Display) -> dict[str, Outcome]:
     """Every stage in order, each as one task."""
     outcomes: dict[str, Outcome] = {}
+    rows: list[StageRow] = []
     stages = graph.stage_names(paths.root)
     room = load_operations(paths).free_gigabytes
     for number, stage in enumerate(stages, start=1):
@@ -87,7 +89,9 @@ def walk(paths: Paths, groups: Groups, display: displays.Display) -> dict[str, O
         started = time.monotonic()
         one = run_stage.with_options(name=f"dvc:{stage}", task_run_name=f"dvc:{stage}")
         outcomes[stage] = one(stage, paths, groups, display)
-        display.stage_ended(stage, outcome=outcomes[stage], seconds=time.monotonic() - started)
+        rows.append(StageRow(stage, outcomes[stage], time.monotonic() - started))
+        display.stage_ended(stage, outcome=rows[-1].outcome, seconds=rows[-1].seconds)
+    show_stages(paths, rows)
     return outcomes
 
 
@@ -98,7 +102,11 @@ def run_stage(stage: str, paths: Paths, groups: Groups, display: displays.Displa
         return "unchanged"
     lines: deque[str] = deque(maxlen=200)
     tell = _Teller(stage, display)
-    env = {"QANAT_PROGRESS": "1", "QANAT_FLOW_RUN_ID": str(flow_run.get_id() or "none")}
+    env = {
+        "QANAT_PROGRESS": "1",
+        "QANAT_FLOW_RUN_ID": str(flow_run.get_id() or "none"),
+        "TQDM_DISABLE": "1",  # libraries' own bars, which would come through as a line a change
+    }
     process = groups.start(["dvc", "--wait-for-lock", "repro", "--single-item", stage], cwd=paths.root, env=env)
     try:
         assert process.stdout is not None
@@ -110,6 +118,7 @@ def run_stage(stage: str, paths: Paths, groups: Groups, display: displays.Displa
         groups.stop(process)
     if status != 0:
         raise StageFailed(_reason(stage, status, lines))
+    tell.ended()
     return "ran" if any(line.startswith("Running stage") for line in lines) else "restored"
 
 
@@ -144,6 +153,10 @@ class _Teller:
             self._next = time.monotonic() + ARTIFACT_SECONDS
             update_progress_artifact(self._artifact, progress=100.0 * min(1.0, told.step / max(told.total, 1e-9)))
             self._log.info(stage_progress.sentence(told))
+
+    def ended(self) -> None:
+        """The stage succeeded, whatever it told last; some tell nothing, and one may have been restored."""
+        update_progress_artifact(self._artifact, progress=100.0)
 
 
 def _reason(stage: str, status: int, lines: deque[str]) -> str:

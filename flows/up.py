@@ -1,4 +1,4 @@
-"""Everything that is left running: the servers, the deployments and the watcher, under one supervisor, on loopback.
+"""Everything that is left running, under one supervisor, on loopback: the servers, pages, deployments and the watcher.
 
 Takes the project's paths; runs until Ctrl-C or SIGTERM. A service more is one line in `services`. Leaves no process.
 """
@@ -23,18 +23,23 @@ from flows.shared.supervisor import LOOK_SECONDS, Service, Supervisor
 
 def services(paths: Paths, *, cron: tuple[str, ...]) -> tuple[Service, ...]:
     """What runs, in the order of starting."""
-    ports = load_operations(paths).ports
+    operations = load_operations(paths)
+    ports, host = operations.ports, operations.serve.host
     prefect, mlflow = f"http://127.0.0.1:{ports.prefect}", f"http://127.0.0.1:{ports.mlflow}"
+    models = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{ports.serve}"
     env = {"PREFECT_API_URL": f"{prefect}/api", "MLFLOW_TRACKING_URI": tracking_uri(paths)}
     server = (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports.prefect))
     pages = tuple(mlflow_command(paths, port=ports.mlflow))
+    annotating = f"http://127.0.0.1:{ports.annotation}"
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     schedule = tuple(word for one in cron for word in ("--cron", one))
     return (
         Service("prefect", server, health=f"{prefect}/api/health", page=prefect, env=env),
         Service("mlflow", pages, health=f"{mlflow}/health", page=mlflow, env=quiet),
+        Service("annotation", _qanat("annotate"), health=f"{annotating}/health", page=annotating, env=env),
         Service("deployments", _qanat("deploy", *schedule), env=env, after=("prefect",)),
         Service("watch", _qanat("watch"), env=env, after=("prefect",)),
+        Service("serve", _qanat("serve"), health=f"{models}/healthz", page=f"{models}/v1", after=("mlflow",)),
     )
 
 

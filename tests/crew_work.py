@@ -62,7 +62,7 @@ def batches() -> tuple[Batch, ...]:
 @contextlib.contextmanager
 def open_both(paths: Paths, dies_at: str | None, once: Path) -> Iterator[Callable[[Any], Any]]:
     """Searches blocks and plays batches; ends its process at the block of that first problem, unless it did before."""
-    with open_search(paths, SETTINGS, MADE_BY) as search, open_play(paths) as play:
+    with open_search(paths, "reinforced", SETTINGS, MADE_BY) as search, open_play(paths) as play:
 
         def work(shard: Batch | Sequence[Problem]) -> Any:
             if isinstance(shard, Batch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from components.evaluation.policies import PLAN, Play
+from components.evaluation.policies import Play, plan
 from components.evaluation.rows import EvalRow, rows_of
 from components.evaluation.settings import EvaluateSettings
 from components.evaluation.summary import Report, summarise
@@ -17,6 +17,7 @@ from components.schema.message import Message, ToolCall, ToolResult
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
 from components.schema.trajectory import Action, Outcome, StopReason, Trajectory, Transition
 
+PLAN = plan("final")
 FAMILIES = ("fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle")
 HOSTILE = '<script>window.broken = true</script> & "quotes"'
 COST_WEIGHT = 0.15

@@ -12,7 +12,16 @@ from import_closure import ROOT, import_closure, sections_read
 
 from flows.shared.params import SECTIONS
 
-STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+WRITTEN: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES: dict[str, Any] = {name: stage.get("do", stage) for name, stage in WRITTEN.items()}
+"""Stages, and templates of stages, by name."""
+
+
+def module_of(stage: str) -> str:
+    """The entry point, as the command names it."""
+    words: list[str] = STAGES[stage]["cmd"].split()
+    assert words[:2] == ["python", "-m"]
+    return words[2]
 
 
 def test_mlflow_folder_holds_no_python() -> None:
@@ -58,7 +67,7 @@ def _is_code(line: str, word: str) -> bool:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_all_the_code_it_imports(stage: str) -> None:
-    files = import_closure(f"flows.stages.{stage}")
+    files = import_closure(module_of(stage))
     for section in sections_read(files):
         files |= import_closure(SECTIONS[section][0])
     deps = [Path(dep) for dep in STAGES[stage]["deps"]]
@@ -68,7 +77,7 @@ def test_stage_depends_on_all_the_code_it_imports(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_no_code_it_does_not_import(stage: str) -> None:
-    files = import_closure(f"flows.stages.{stage}")
+    files = import_closure(module_of(stage))
     for section in sections_read(files):
         files |= import_closure(SECTIONS[section][0])
     code = [Path(dep) for dep in STAGES[stage]["deps"] if not dep.startswith("data/") and dep != "own"]
@@ -78,19 +87,20 @@ def test_stage_depends_on_no_code_it_does_not_import(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_that_opens_own_tools_or_reads_own_data_runs_again_when_they_change(stage: str) -> None:
-    opens = {"flows/shared/tools.py", "flows/shared/own_data.py"} & import_closure(f"flows.stages.{stage}")
+    opens = {"flows/shared/tools.py", "flows/shared/own_data.py"} & import_closure(module_of(stage))
     assert ("own" in STAGES[stage]["deps"]) == bool(opens)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_lists_the_parameters_it_reads(stage: str) -> None:
     listed = set(STAGES[stage]["params"])
-    assert listed == sections_read(import_closure(f"flows.stages.{stage}")) | {"profile", "seed"}
+    assert listed == sections_read(import_closure(module_of(stage))) | {"profile", "seed"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_leaves_its_lineage(stage: str) -> None:
-    assert f"data/reports/runs/{stage}.json" in STAGES[stage]["outs"]
+    name = f"{stage}@${{key}}" if "foreach" in WRITTEN[stage] else stage
+    assert f"data/reports/runs/{name}.json" in STAGES[stage]["outs"]
 
 
 def test_every_section_of_the_parameters_is_read_by_a_stage() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from components.curation.demonstrate import (
     BASE,
     HUMAN,
+    Known,
     Script,
     action_of,
     answer_action,
@@ -33,7 +34,7 @@ from components.records.annotations import AnnotationBatch
 from components.records.quarantine import Reject
 from components.reward.checkers import check
 from components.reward.text import plain_words
-from components.schema.annotation import Annotation, Demonstration, Pair, Preference, calls_of
+from components.schema.annotation import AnnotatedCall, Annotation, Demonstration, Pair, Preference, calls_of
 from components.schema.curated import ActionPreference, ReferencePair
 from components.schema.problem import Problem, Reference, Split
 from components.schema.trajectory import Trajectory
@@ -77,7 +78,8 @@ def curate(
     by_prompt = {problem.prompt: problem for problem in asked}
     matches = tuple(match_all(batch.annotations, by_prompt, pool, ledger, tools=tools))
     matches = tuple(_sound(_distinct(matches, settings, ledger), ledger))
-    demonstrations = tuple(_demonstrations(matches, answers, settings, score_reference, toolbox, ledger))
+    known = _known(batch.annotations)
+    demonstrations = tuple(_demonstrations(matches, answers, settings, score_reference, toolbox, ledger, known))
     own = {match.problem.problem_id: match.problem for match in matches if match.problem.family == "annotated"}
     kept = (*asked, *own.values())
     told = tuple(_direct(asked, answers, toolbox))
@@ -154,7 +156,7 @@ def _fault(match: Match) -> tuple[str, str] | None:
     if isinstance(annotation, Pair):
         right = check(problem, annotation.reference.text)
         return None if right else ("wrong_answer", "reference.text")
-    if len(annotation.steps) > problem.budget.max_calls:
+    if sum(isinstance(step, AnnotatedCall) for step in annotation.steps) > problem.budget.max_calls:
         return "too_many_calls", "steps"
     if isinstance(annotation, Demonstration) and annotation.answer and not check(problem, annotation.answer):
         return "wrong_answer", "answer"
@@ -168,14 +170,15 @@ def _demonstrations(
     score: ScoreReference,
     toolbox: ToolCaller,
     ledger: Ledger,
+    known: Known,
 ) -> Iterator[Trajectory]:
     """Replayed, clean and useful demonstrations; harmful calls become direct answers where the base model is right."""
     rows = [(match.annotation, match.problem) for match in matches if isinstance(match.annotation, Demonstration)]
     scripts = [_script(annotation, problem, answers) for annotation, problem in rows]
-    played = trajectories(scripts, toolbox, policy_id=HUMAN)
+    played = trajectories(scripts, toolbox, policy_id=HUMAN, known=known)
     clean: list[tuple[Demonstration, Problem, Trajectory]] = []
-    for (annotation, problem), trajectory in zip(rows, played, strict=True):
-        fault = _replay_fault(problem, trajectory)
+    for (annotation, problem), script, trajectory in zip(rows, scripts, played, strict=True):
+        fault = _replay_fault(script, trajectory)
         if fault is None:
             clean.append((annotation, problem, trajectory))
         else:
@@ -193,14 +196,24 @@ def _demonstrations(
             ledger.drop(annotation, problem.family, verdict, "steps")
 
 
+def _known(annotations: Sequence[Annotation]) -> Known:
+    """How people worked on every prompt that somebody showed, of this profile or not: nested calls ask them."""
+    return {
+        row.prompt: (*map(action_of, row.steps), answer_action(row.answer))
+        for row in reversed(annotations)
+        if isinstance(row, Demonstration) and row.answer
+    }
+
+
 def _script(annotation: Demonstration, problem: Problem, answers: Mapping[str, str]) -> Script:
     """The annotated turns; an answer of null is the base model's own where it was asked, else the reference."""
     answer = annotation.answer or answers.get(problem.prompt) or problem.reference.text
-    return Script(problem, (*map(call_action, annotation.steps), answer_action(answer)))
+    return Script(problem, (*map(action_of, annotation.steps), answer_action(answer)))
 
 
-def _replay_fault(problem: Problem, trajectory: Trajectory) -> tuple[str, str] | None:
-    """Reason and field of the first call that leaks the answer or fails."""
+def _replay_fault(script: Script, trajectory: Trajectory) -> tuple[str, str] | None:
+    """Reason and field of the first step that leaks the answer, fails, or ends the play before its last one."""
+    problem = script.problem
     results = results_of(trajectory)
     for index, transition in enumerate(trajectory.transitions):
         call = transition.action.call
@@ -208,7 +221,8 @@ def _replay_fault(problem: Problem, trajectory: Trajectory) -> tuple[str, str] |
             return "leak", f"steps[{index}].arguments"
         if any(result.is_error for result in transition.results):
             return "failed_call", f"steps[{index}]"
-    return None
+    early = len(trajectory.transitions) < len(script.actions)
+    return ("cut_short", f"steps[{len(trajectory.transitions) - 1}]") if early else None
 
 
 def _preferences(matches: Sequence[Match], toolbox: ToolCaller, ledger: Ledger) -> Iterator[ActionPreference]:

@@ -25,6 +25,7 @@ REASONS: Mapping[str, str] = {
     "too_many_calls": "it makes more calls than the problem allows. Fix: leave calls out",
     "wrong_answer": "its answer does not pass the problem's checker. Fix: correct the answer",
     "leak": "a call holds the answer, which neither the prompt nor an earlier result has. Fix: ask without the answer",
+    "cut_short": "a step that answers no sub-task ends it. Fix: answer only what a split has opened",
     "failed_call": "a call fails when it is replayed. Fix: correct the arguments",
     "no_gain": "its calls do not make the reference more likely. Fix: make a call that shows the answer",
     "harm": "its calls make the reference less likely. Fix: answer directly or make a better call",

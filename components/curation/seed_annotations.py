@@ -18,6 +18,7 @@ from components.curation.families import all_problems, select_problems
 from components.curation.settings import CurateSettings
 from components.records.annotations import write_annotations
 from components.schema.annotation import (
+    AnnotatedAction,
     AnnotatedAnswer,
     AnnotatedCall,
     AnnotatedReference,
@@ -37,7 +38,7 @@ DUPLICATE_SHARE = 0.03
 BAD_SHARE = 0.03
 ANNOTATORS = ("alice", "bob", "dora", "carl")
 TERSE_ANNOTATOR = "carl"
-_FIRST_DAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+FIRST_DAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 _USELESS = ("information please", "help me with this question", "facts", "interesting things to know")
 
 
@@ -80,11 +81,11 @@ def make_seed(facts: Sequence[Fact], problems: Sequence[Problem], *, seed: int) 
 
 
 def _created(number: int) -> datetime:
-    return _FIRST_DAY + timedelta(minutes=3 * number)
+    return FIRST_DAY + timedelta(minutes=3 * number)
 
 
 def _rows(problem: Problem, facts: Mapping[str, Fact], rng: random.Random) -> Iterator[Annotation]:
-    stamp = _Stamp("unnumbered", rng.choice(ANNOTATORS), _FIRST_DAY)
+    stamp = _Stamp("unnumbered", rng.choice(ANNOTATORS), FIRST_DAY)
     steps = steps_for(problem, facts, terse=stamp.annotator == TERSE_ANNOTATOR, rng=rng)
     if problem.family != "chat" and (not steps or rng.random() < PAIR_SHARE):
         yield _pair(problem, stamp)
@@ -167,8 +168,10 @@ def _near_duplicate(row: Demonstration, rng: random.Random) -> Demonstration:
     return row.model_copy(update={"steps": steps, "annotator": _named(other)})
 
 
-def _retyped(step: AnnotatedCall) -> AnnotatedCall:
-    return query(f"{step.arguments['query'].lower().rstrip('?.')} ") if step.tool == "search" else step
+def _retyped(step: AnnotatedAction) -> AnnotatedAction:
+    if not isinstance(step, AnnotatedCall) or step.tool != "search":
+        return step
+    return query(f"{step.arguments['query'].lower().rstrip('?.')} ")
 
 
 def _spoilt(row: Demonstration, problem: Problem, rng: random.Random) -> Demonstration:

@@ -27,7 +27,7 @@ Told = Callable[[Play, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Problems that a policy plays together; what comes out depends on nothing else."""
+    """Problems that a policy plays together, possibly none; what comes out depends on nothing else."""
 
     play: Play
     number: int
@@ -50,7 +50,8 @@ def collect(
     open_model: OpenModel,
     told: Told,
 ) -> dict[str, tuple[Trajectory, ...]]:
-    """Policy name to its trajectories, in the order of `problems`; a model is opened once, if it has to play."""
+    """Policy name to its trajectories, in the order of `problems`, of which those are left out that do not offer what
+    the policy is forced to; a model is opened once, if it has to play."""
     batches = [problems[start : start + batch_size] for start in range(0, len(problems), batch_size)]
     for model in dict.fromkeys(play.model for play in plan):
         plays = [play for play in plan if play.model == model]
@@ -69,7 +70,7 @@ def missing_batches(
     starts = range(0, len(problems), batch_size)
     models = list(dict.fromkeys(play.model for play in plan))
     return tuple(
-        Batch(play, number, tuple(problems[start : start + batch_size]))
+        Batch(play, number, tuple(filter(play.plays, problems[start : start + batch_size])))
         for play in sorted(plan, key=lambda play: models.index(play.model))
         for number, start in enumerate(starts)
         if not _file(folder, play, number).is_file()
@@ -86,7 +87,8 @@ def _play(play: Play, batches: Sequence[Sequence[Problem]], folder: Path, act: A
     for number, batch in enumerate(batches):
         file = _file(folder, play, number)
         if not file.is_file():
-            write_records(file, act(play, batch))
+            mine = [problem for problem in batch if play.plays(problem)]
+            write_records(file, act(play, mine) if mine else ())
         done += len(batch)
         told(play, done, total)
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from components.evaluation import plots, wording
 from components.evaluation.metrics import METRICS, Metric
 from components.evaluation.oracle import NOTHING_HELPS
-from components.evaluation.policies import COMPARISONS, MEANINGS, TRAINED
+from components.evaluation.policies import COMPARISONS, TRAINED, meaning_of
 from components.evaluation.samples import SampleView
 from components.evaluation.summary import Confusion, Report
 from components.records.atomic import write_text
@@ -65,7 +65,7 @@ def render_html(
         cards=_cards(report),
         metrics=METRICS,
         labels=wording.LABELS,
-        meanings=MEANINGS,
+        meaning_of=meaning_of,
         trained=[play.policy for play in TRAINED],
         frontier=_image(plots.accuracy_against_cost(report.reports)),
         confusions=[_grid(confusion) for confusion in report.confusions],
@@ -110,7 +110,8 @@ def _terminal_cell(metric: Metric, metrics: Mapping[str, Interval]) -> str:
 
 
 def _cards(report: Report) -> list[Card]:
-    last = next((row for row in reversed(report.reports) if row.policy in MEANINGS), None)
+    trained = [play.policy for play in TRAINED]
+    last = next((row for row in reversed(report.reports) if row.policy in trained), None)
     cards = []
     if last is not None:
         for name, what in ((_ACCURACY, "accuracy, %"), (_COST_PER_CORRECT, "cost per correct answer")):

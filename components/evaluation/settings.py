@@ -26,6 +26,9 @@ class EvaluateSettings(BaseModel):
     """Test problems played, spread evenly over the split; None plays all of them."""
     judged_model: Literal["clone", "reinforced", "final"] = "final"
     """The last model played; its forced branches say what each decision was worth. Experiments stop before `final`."""
+    prices: tuple[float, ...] = ()
+    """Prices at which the last model is played besides; it must have been trained to follow one
+    (`reinforce.price_conditioned`)."""
     sample_trajectories: int = Field(default=20, ge=0, le=500)
     """Trajectories of the final policy shown in the HTML report."""
     traces: int = Field(default=20, ge=0, le=500)

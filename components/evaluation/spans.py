@@ -7,7 +7,7 @@ attribute. Knows no tracker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ def trajectory_span(problem: Problem, trajectory: Trajectory, *, policy: str, st
         start_ns=start_ns,
         end_ns=at,
         inputs={"prompt": _cut(problem.prompt), "reference": _cut(problem.reference.text)},
-        outputs={"answer": None if outcome.answer is None else _cut(outcome.answer), "success": outcome.success},
+        outputs={"answer": _cut(outcome.answer), "success": outcome.success},
         attributes={
             "policy": policy,
             "weights": trajectory.policy_id,
@@ -68,7 +68,7 @@ def trajectory_span(problem: Problem, trajectory: Trajectory, *, policy: str, st
 def _turn(transition: Transition, start_ns: int) -> Span:
     action, at, calls = transition.action, start_ns, []
     for result in transition.results:
-        calls.append(_call(action.call or ToolCall(action.decision, {}), result, at))
+        calls.append(call_span(action.call or ToolCall(action.decision, {}), result, at))
         at = calls[-1].end_ns
     probabilities = {f"probability.{name}": value for name, value in (action.decision_probs or {}).items()}
     return Span(
@@ -89,14 +89,17 @@ def _turn(transition: Transition, start_ns: int) -> Span:
     )
 
 
-def _call(call: ToolCall, result: ToolResult, start_ns: int) -> Span:
+def call_span(
+    call: ToolCall, result: ToolResult, start_ns: int, *, keep: Callable[[str], str | None] = lambda text: text
+) -> Span:
+    """One call of a tool; `keep` gives of a text what may be shown, None for nothing."""
     return Span(
         name=call.name,
         kind="TOOL",
         start_ns=start_ns,
         end_ns=start_ns + round(result.cost.seconds * NANOSECONDS),
-        inputs={name: _cut(value) if isinstance(value, str) else value for name, value in call.arguments.items()},
-        outputs={"content": _cut(result.content)},
+        inputs={name: _cut(keep(value)) if isinstance(value, str) else value for name, value in call.arguments.items()},
+        outputs={"content": _cut(keep(result.content))},
         attributes={
             "cost.money": result.cost.money,
             "cost.seconds": result.cost.seconds,
@@ -110,5 +113,5 @@ def _call(call: ToolCall, result: ToolResult, start_ns: int) -> Span:
     )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from components.evaluation.metrics import differences, evaluate_rows
 from components.evaluation.oracle import NOTHING_HELPS, Branches, branches_of, helpful_decision, oracle_rows
-from components.evaluation.policies import COMPARISONS, FORCED, ORACLE, POLICIES, TRAINED
+from components.evaluation.policies import COMPARISONS, ORACLE, TRAINED, forced_decision, in_order
 from components.evaluation.rows import EvalRow
 from components.evaluation.settings import EvaluateSettings
 from components.schema.report import EvalReport, Interval
@@ -79,20 +79,19 @@ def summarise(played: Rows, settings: EvaluateSettings, *, cost_weight: float, s
 
 def forced_branches(played: Rows) -> Branches:
     """The all-actions branches, regrouped by problem."""
-    return branches_of({(play.force or ("",))[0]: played[play.policy] for play in FORCED if play.policy in played})
+    return branches_of({d: rows for name, rows in played.items() if (d := forced_decision(name)) is not None})
 
 
 def with_oracle(played: Rows, branches: Branches, cost_weight: float) -> dict[str, Sequence[EvalRow]]:
-    """`played` with the oracle's rows, in the order of the report; policies it does not know come last."""
+    """`played` with the oracle's rows, in the order of the report; policies without rows are left out."""
     ids = list(dict.fromkeys(row.problem_id for rows in played.values() for row in rows))
     rows = dict(played) | {ORACLE: oracle_rows(branches, ids, cost_weight)}
-    known = [name for name in POLICIES if rows.get(name)]
-    return {name: rows[name] for name in [*known, *(name for name in rows if name not in POLICIES)]}
+    return {name: rows[name] for name in in_order(rows) if rows[name]}
 
 
 def confusion(policy: str, rows: Iterable[EvalRow], branches: Branches, cost_weight: float) -> Confusion:
     """Counts of best decision against the decision taken, over problems whose branches could all be judged."""
-    decisions = [(play.force or ("",))[0] for play in FORCED]
+    decisions = list(dict.fromkeys(decision for branch in branches.values() for decision in branch))
     counts = {best: dict.fromkeys(decisions, 0) for best in [*decisions, NOTHING_HELPS]}
     for row in rows:
         best = helpful_decision(branches.get(row.problem_id, {}), cost_weight)

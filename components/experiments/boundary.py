@@ -12,12 +12,13 @@ from components.evaluation.rows import EvalRow
 from components.experiments.figures import (
     Seeds,
     area_under_curve,
-    difference,
     level,
     pooled,
     present,
     statistic,
+    unhurt,
 )
+from components.experiments.headline import headline
 from components.experiments.plan import Experiment, Found, Measured, Variant
 from components.schema.trajectory import ANSWER
 
@@ -26,7 +27,8 @@ FAMILY = "fact"
 
 
 def analyse(found: Found) -> Sequence[Measured]:
-    """AUC of P(answer) against "the direct answer is correct", the gap closed, and every slice against the clone."""
+    """AUC of P(answer) against "the direct answer is correct", the gap closed, every slice against the clone, and the
+    headline in OTC-PO's terms."""
     seeds = found["priced"]
     slices = sorted({name for played in seeds.values() for row in played.rows["clone"] for name in row.slices})
     return present(
@@ -34,7 +36,8 @@ def analyse(found: Found) -> Sequence[Measured]:
             _area(seeds, bar=">= 0.80"),
             _gap_closed(seeds, bar=">= 0.40"),
             *(_calls(seeds, policy) for policy in ("clone", "reinforced")),
-            *(_slice(seeds, name) for name in slices),
+            *(unhurt(seeds, name, cost_weight=LAMBDA) for name in slices),
+            *headline(seeds, "reinforced", "clone", cost_weight=LAMBDA),
         ]
     )
 
@@ -97,19 +100,6 @@ def _utility(row: EvalRow) -> float:
 def _calls(seeds: Seeds, policy: str) -> Measured | None:
     name = f"calls a problem, fact, {policy}"
     return level(name, seeds, policy, metric="eval/calls", only=FAMILY, cost_weight=LAMBDA, unit="calls")
-
-
-def _slice(seeds: Seeds, name: str) -> Measured | None:
-    return difference(
-        f"reinforced - clone, accuracy, slice {name}",
-        (seeds, "reinforced"),
-        (seeds, "clone"),
-        only=name,
-        cost_weight=LAMBDA,
-        unit="points",
-        scale=100.0,
-        bar=">= -3",
-    )
 
 
 BOUNDARY = Experiment(

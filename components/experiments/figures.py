@@ -19,6 +19,8 @@ from components.schema.report import Interval
 
 SEED = 0
 """Of the bootstrap: the same rows give the same intervals."""
+RESAMPLES = 2000
+"""Of the bootstrap behind every interval."""
 Seeds = Mapping[int, Played]
 
 
@@ -46,8 +48,22 @@ def difference(
 ) -> Measured | None:
     """Challenger minus baseline (what was left, policy) in a metric of `evaluation.metrics`, problem by problem."""
     ours, theirs = (pooled(seeds, policy, only=only) for seeds, policy in (challenger, baseline))
-    found = differences(ours, theirs, cost_weight=cost_weight, seed=SEED).get(metric)
+    found = differences(ours, theirs, cost_weight=cost_weight, seed=SEED, resamples=RESAMPLES).get(metric)
     return measured(measure, found, unit=unit, scale=scale, bar=bar, seeds=len(challenger[0]))
+
+
+def unhurt(seeds: Seeds, name: str, *, cost_weight: float) -> Measured | None:
+    """Reinforced minus clone in the accuracy on one slice: three points less are borne."""
+    return difference(
+        f"reinforced - clone, accuracy, slice {name}",
+        (seeds, "reinforced"),
+        (seeds, "clone"),
+        only=name,
+        cost_weight=cost_weight,
+        unit="points",
+        scale=100.0,
+        bar=">= -3",
+    )
 
 
 def level(
@@ -63,7 +79,8 @@ def level(
     bar: str | None = None,
 ) -> Measured | None:
     """A metric of one policy."""
-    report = evaluate_rows(policy, pooled(seeds, policy, only=only), cost_weight=cost_weight, seed=SEED)
+    rows = pooled(seeds, policy, only=only)
+    report = evaluate_rows(policy, rows, cost_weight=cost_weight, seed=SEED, resamples=RESAMPLES)
     return measured(measure, report.metrics.get(metric), unit=unit, scale=scale, bar=bar, seeds=len(seeds))
 
 
@@ -85,12 +102,11 @@ def statistic(
     unit: str,
     bar: str | None,
     seeds: int,
-    resamples: int = 2000,
 ) -> Measured | None:
     """Any figure of weighted problems: `figure(weights_P)`, with weights 1 for the data and counts for a resample."""
     if not groups:
         return None
-    draws = resample(tuple(groups), seed=SEED, resamples=resamples)
+    draws = resample(tuple(groups), seed=SEED, resamples=RESAMPLES)
     values = np.array([figure(counts[draws.cluster]) for counts in draws.counts])
     sampled = values[1:][np.isfinite(values[1:])]
     if not np.isfinite(values[0]) or not sampled.size:

@@ -22,7 +22,7 @@ MET, MISSED, ASKED = "#0f9d76", "#d9480f", "#7c5cbf"
 
 
 def picture(title: str, rows: Sequence[Measured]) -> str:
-    """SVG text; a figure that has a bar is green where its value meets it, else red."""
+    """SVG text; a figure that has a bar is green where it is met, else red."""
     units = list(dict.fromkeys(row.unit for row in rows))
     heights = [sum(row.unit == unit for row in rows) for unit in units]
     with rc_context({"font.size": 9, "svg.hashsalt": "qanat", "svg.fonttype": "path"}):
@@ -43,7 +43,7 @@ def _panel(axis: Axes, unit: str, rows: Sequence[Measured]) -> None:
         axis.plot([row.low, row.high], [place, place], color=colour, lw=2)
         axis.plot([row.value], [place], "o", color=colour, ms=5)
         if row.bar is not None:
-            axis.plot([_bound(row.bar)[1]], [place], "|", color=ASKED, ms=14, mew=2)
+            axis.plot([_bound(row.bar)[2]], [place], "|", color=ASKED, ms=14, mew=2)
     axis.set_yticks(range(len(rows)), [textwrap.fill(row.measure, 58) for row in reversed(rows)], fontsize=8)
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel(unit or "share", fontsize=8)
@@ -51,15 +51,17 @@ def _panel(axis: Axes, unit: str, rows: Sequence[Measured]) -> None:
 
 
 def meets(row: Measured) -> bool:
-    """Whether the value (not its interval) meets the bar; True where none was asked for."""
+    """Whether the bar is met: by the value, or by its whole interval where it says so; True where none was asked."""
     if row.bar is None:
         return True
-    sign, bound = _bound(row.bar)
-    return row.value >= bound if sign == ">=" else row.value <= bound
+    whole, sign, bound = _bound(row.bar)
+    least, most = (row.low, row.high) if whole else (row.value, row.value)
+    met = {">=": least >= bound, "<=": most <= bound, ">": least > bound, "<": most < bound}
+    return met.get(sign, least == most == bound)
 
 
-def _bound(bar: str) -> tuple[str, float]:
-    found = re.fullmatch(r"(>=|<=) (-?[0-9.]+)", bar)
+def _bound(bar: str) -> tuple[bool, str, float]:
+    found = re.fullmatch(r"(interval )?(?:(>=|<=|>|<) )?(-?[0-9.]+(?:e-?[0-9]+)?)", bar)
     if found is None:
-        raise ValueError(f"a bar reads '>= 4' or '<= 0.5', not {bar!r}")
-    return found[1], float(found[2])
+        raise ValueError(f"a bar reads '>= 4', '<= 0.5', '0' or 'interval > 0', not {bar!r}")
+    return found[1] is not None, found[2] or "", float(found[3])

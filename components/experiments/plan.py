@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from components.evaluation.rows import EvalRow
 from components.schema.trajectory import Trajectory
+from components.search.trial import Attempt
 
 Model = Literal["clone", "reinforced", "final"]
 
@@ -25,6 +26,12 @@ class Variant:
     """The last model that is made and played; its forced branches measure need."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """`section.key` of params.yaml to the value it has here."""
+    trial: bool = False
+    """Whether search and its rivals are tried on held-out problems afterwards."""
+
+
+UNGUARDED: Mapping[str, Any] = {"reinforce.call_rate_low": 0.0}
+"""For claims about how often tools are called: the guard against a collapse would end the run that is to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,10 @@ class Played:
     trajectories: tuple[Trajectory, ...]
     steps: tuple[Mapping[str, float], ...]
     """Metrics of every reinforcement step."""
+    attempts: tuple[Attempt, ...] = ()
+    """Of the trial of search, where there was one."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Of the same trial: how much was stopped, simulations a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class Measured:
     high: float
     unit: str
     bar: str | None
-    """What was asked for, as ">= 4"; None where nothing was."""
+    """What was asked for, as ">= 4", or "interval > 0" of the whole interval; None where nothing was."""
     n: int
     """Problems behind the figure, each counted once a seed; or repeats."""
     seeds: int = 1
@@ -67,3 +78,5 @@ class Experiment:
     claim: str
     variants: tuple[Variant, ...]
     analyse: Callable[[Found], Sequence[Measured]]
+    draw: Callable[[Found], str] | None = None
+    """SVG text of its curves, beside the picture of its figures; None where it has no curve."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from components.policy.chat import Chat
-from components.policy.generate import Talk
+from components.policy.constrained import ArgumentGrammars
+from components.policy.floor import Talk
 from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.trajectory import Action
 
@@ -29,6 +30,9 @@ class Backend(Protocol):
     policy_id: str
     """Name of the weights."""
     chat: Chat
+    grammars: ArgumentGrammars
+    capacity: int
+    """Most tokens that the model can read."""
 
     def forget(self) -> None:
         """Drop what was read before: it may round the last digits of what follows."""

@@ -44,21 +44,22 @@ class Chat:
         ids = self.encode(text)
         return text if len(ids) <= budget else self.decode(ids[:budget])
 
-    def prompt_ids(self, prompt: str, specs: Sequence[ToolSpec]) -> tuple[int, ...]:
+    def prompt_ids(self, prompt: str, specs: Sequence[ToolSpec], price: float | None = None) -> tuple[int, ...]:
         """Ids of the opening user turn, up to where the assistant begins."""
-        return self.encode(f"{self._user}{user_turn(prompt, specs)}{self._close}{self._assistant}")
+        return self.encode(f"{self._user}{user_turn(prompt, specs, price)}{self._close}{self._assistant}")
 
     def message_ids(self, message: Message) -> tuple[int, ...]:
-        """Ids a finished assistant or tool turn adds to the context."""
+        """Ids that a finished turn of the assistant, a tool's result or a further user turn adds to the context."""
         if message.role == "assistant":
             assert message.token_ids is not None, "an assistant turn without its tokens cannot be rendered"
             closed = message.token_ids[-1:] == (self.end_id,)
             return message.token_ids + self.encode(self._close.removeprefix("<|im_end|>") if closed else self._close)
-        return self.encode(f"{self._user}{tool_turn(message.content)}{self._close}{self._assistant}")
+        said = message.content if message.role == "user" else tool_turn(message.content)
+        return self.encode(f"{self._user}{said}{self._close}{self._assistant}")
 
     def context_ids(self, state: State, specs: Sequence[ToolSpec]) -> tuple[int, ...]:
         """Everything the model reads at this state."""
-        ids = self.prompt_ids(state.messages[0].content, specs)
+        ids = self.prompt_ids(state.messages[0].content, specs, state.problem.price)
         for message in state.messages[1:]:
             ids += self.message_ids(message)
         return ids

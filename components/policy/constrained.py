@@ -20,6 +20,9 @@ from components.policy.chat import Chat
 from components.schema.tool import ToolSpec
 from components.tools.grammar import ARGUMENTS_OPENING, CALL_CLOSING
 
+KEPT_GRAMMARS = 256
+"""Tools whose compiled grammar is remembered; whoever serves sees tools that others bring."""
+
 
 class ArgumentGrammars:
     """Compiled grammars, one a tool."""
@@ -28,7 +31,7 @@ class ArgumentGrammars:
         self._chat = chat
         self._vocabulary = vocabulary
         self._tokens = llguidance.hf.from_tokenizer(chat.tokenizer, n_vocab=vocabulary)
-        self._compiled = lru_cache(maxsize=None)(self._compile)
+        self._compiled = lru_cache(maxsize=KEPT_GRAMMARS)(self._compile)
 
     def _compile(self, schema: str) -> LLMatcher:
         opening = json.dumps(ARGUMENTS_OPENING)

@@ -119,6 +119,11 @@ def read_values(folder: Path, *, features: int) -> ValueHeads | None:
     return heads
 
 
+def has_q(folder: Path) -> bool:
+    """Whether there is a Q head beside the model."""
+    return (folder / Q).is_file()
+
+
 def read_q(folder: Path, *, features: int) -> QHead | None:
     """The Q head beside the model; None when it has none."""
     found = _read(folder / Q, "head.inner.weight", features=features)

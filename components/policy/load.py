@@ -70,7 +70,7 @@ def open_backend(folder: Path, settings: PolicySettings, *, policy_id: str | Non
         AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False),
         url=settings.vllm_url,
         model=name,
-        vocabulary=int(AutoConfig.from_pretrained(str(folder)).vocab_size),
+        vocabulary=int(AutoConfig.from_pretrained(str(folder), trust_remote_code=False).vocab_size),
         capacity=served[name],
         slots=settings.slots,
         policy_id=policy_id or folder.name,

@@ -7,7 +7,7 @@ forward where it is exact, else the Hugging Face module itself. It does not trai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from components.policy import llama
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
-from components.policy.generate import Generating, Talk
+from components.policy.floor import Floor, Talk
+from components.policy.generate import Generating
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import Forest, passes, plant
 from components.policy.session import CachedSession, RecomputingSession, Session
@@ -39,10 +40,10 @@ class Policy:
         self.vocabulary = int(model.config.vocab_size)
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
-        grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
+        self.grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
         writer = Writer(
             self.chat,
-            grammars,
+            self.grammars,
             self.new_session,
             prefill_tokens=settings.prefill_tokens,
             kept_tokens=settings.kept_tokens,
@@ -84,6 +85,12 @@ class Policy:
         """`generate` for conversations of several turns: while the tools of one work, the others go on."""
         self.model.eval()
         return self._generating.converse(talks)
+
+    def live(self, wake: Callable[[], None]) -> Floor:
+        """A floor that conversations may join at any time, for one thread, which alone uses the policy and computes no
+        gradients; `wake` is called from any thread when a tool has answered."""
+        self.model.eval()
+        return self._generating.live(wake)
 
     @torch.no_grad()
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:

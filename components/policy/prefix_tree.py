@@ -155,7 +155,12 @@ class Forest:
         for number, (tree, start) in enumerate(zip(trees, starts, strict=True)):
             for member, path in zip(tree.members, tree.paths, strict=True):
                 self.where[member] = (number, start, path)
-        self._ends = [tree.ends for tree in trees]
+        self.starts = torch.tensor([*starts, sum(sizes)], device=device)
+        """First flat node of each tree, and the number of nodes at the end."""
+        flat_ends = [start + end for start, tree in zip(starts, trees, strict=True) for end in tree.ends]
+        self.ends = torch.tensor(flat_ends, device=device)
+        """First flat node after each node's descendants: j is i or an ancestor of i when j <= i < ends[j]."""
+        self._masks: dict[torch.dtype, Tensor] = {}
         cells = [row * self.width + column for row, size in enumerate(sizes) for column in range(size)]
         self.cells = torch.tensor(cells, device=device)
         """Flat grid cell of each node."""
@@ -170,18 +175,18 @@ class Forest:
 
         Padding attends to itself alone, so that no row is empty.
         """
-        padded = [(*one, *(0,) * (self.width - len(one))) for one in self._ends]
-        ends, index = torch.tensor(padded, device=self._device), torch.arange(self.width, device=self._device)
+        ends = self.pad(self.ends - self.starts[self.cells // self.width])
+        index = torch.arange(self.width, device=self._device)
         inside = (index[None, :, None] >= index[None, None, :]) & (index[None, :, None] < ends[:, None, :])
         return inside | torch.eye(self.width, dtype=torch.bool, device=self._device)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """`allowed` as an additive mask [trees, width, width]: 0 or -inf."""
-        return (
-            torch.zeros(1, dtype=dtype, device=self._device)
-            .expand(self.trees, self.width, self.width)
-            .masked_fill(~self.allowed(), float("-inf"))
-        )
+        """`allowed` as an additive mask [trees, width, width]: 0 or -inf; kept, for every block asks for it."""
+        found = self._masks.get(dtype)
+        if found is None:
+            empty = torch.zeros(1, dtype=dtype, device=self._device).expand(self.trees, self.width, self.width)
+            found = self._masks[dtype] = empty.masked_fill(~self.allowed(), float("-inf"))
+        return found
 
     def pad(self, flat: Tensor) -> Tensor:
         """[nodes, ...] -> [trees, width, ...], zeros in the padding"""

@@ -27,9 +27,10 @@ class Rules:
         if turn.request.decision is not None:
             turn.decision = turn.request.decision
         elif turn.probs is not None:
-            if all(p == p for p in turn.probs.values()):
+            open_to_it = {d: p for d, p in turn.probs.items() if d != ANSWER or not turn.request.must_call}
+            if all(p == p for p in open_to_it.values()):
                 heat = turn.request.decision_temperature
-                turn.decision = choose(turn.probs, temperature=heat, uniform=lambda: turn.uniform[-1])
+                turn.decision = choose(open_to_it, temperature=heat, uniform=lambda: turn.uniform[-1])
             else:
                 turn.refuse(NOT_NUMBERS)
 

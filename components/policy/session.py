@@ -54,19 +54,16 @@ class CachedSession:
         self.rows: list[list[int]] = [[] for _ in range(rows)]
         self._weights, self._device = weights, weights.embedding.device
         self._capacity = min(capacity, weights.shape.max_positions)
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-        self._grow(rows, 0)
+        empty = weights.embedding.new_zeros((rows, 0, weights.shape.kv_heads, weights.shape.head_dim))
+        self._keys: list[Tensor] = [empty] * weights.shape.layers
+        self._values: list[Tensor] = [empty] * weights.shape.layers
 
     def _grow(self, rows: int, width: int) -> None:
-        shape, like = self._weights.shape, self._weights.embedding
-        size = (rows, width, shape.kv_heads, shape.head_dim)
-        old = list(zip(self._keys, self._values, strict=True))
-        self._keys = [like.new_zeros(size) for _ in range(shape.layers)]
-        self._values = [like.new_zeros(size) for _ in range(shape.layers)]
-        for index, (keys, values) in enumerate(old):
-            self._keys[index][: keys.shape[0], : keys.shape[1]] = keys
-            self._values[index][: values.shape[0], : values.shape[1]] = values
+        shape = self._weights.shape
+        for layers in (self._keys, self._values):
+            for index, old in enumerate(layers):  # one after the other: the whole cache never stands there twice
+                layers[index] = old.new_zeros((rows, width, shape.kv_heads, shape.head_dim))
+                layers[index][: old.shape[0], : old.shape[1]] = old
 
     def _reserve(self, needed: int) -> None:
         if needed > self._capacity:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from components.policy import kernels
 from components.policy.llama import LlamaWeights, layer_forward, normalise, turned_heads
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import Forest
@@ -49,17 +50,24 @@ def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
     shape, positions = weights.shape, forest.positions
     x = weights.embedding[forest.ids]
     cos, sin = weights.cos[positions].unsqueeze(1), weights.sin[positions].unsqueeze(1)
-    mask = forest.mask(weights.embedding.dtype).unsqueeze(1)
 
     def attend(read: Tensor) -> Tensor:
-        heads = turned_heads(read, shape, cos, sin)
-        queries, keys, values = (forest.pad(t).transpose(1, 2) for t in heads)
-        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
-        return forest.flat(out.transpose(1, 2)).flatten(1)
+        queries, keys, values = turned_heads(read, shape, cos, sin)
+        if kernels.usable(read):
+            return kernels.tree_attention(queries, keys, values, forest.starts, forest.ends)[0].flatten(1)
+        return padded_attention(queries, keys, values, forest)
 
     for layer in weights.layers:
         x = layer_forward(x, layer, shape, attend)
     return normalise(x, shape.norm_eps)
+
+
+def padded_attention(queries: Tensor, keys: Tensor, values: Tensor, forest: Forest) -> Tensor:
+    """Grouped-query attention along the trees by torch, over the padded grid. Like `kernels.tree_attention`."""
+    mask = forest.mask(queries.dtype).unsqueeze(1)
+    q, k, v = (forest.pad(t).transpose(1, 2) for t in (queries, keys, values))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+    return forest.flat(out.transpose(1, 2)).flatten(1)
 
 
 def any_states(model: CausalLM, forest: Forest) -> Tensor:

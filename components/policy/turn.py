@@ -6,7 +6,7 @@ Takes requests; says which of them cannot be carried out, and why. Runs no model
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -44,6 +44,10 @@ class GenerateRequest:
     max_context_tokens: int = 640
     keep: bool = False
     """Whether what is computed here is kept for contexts that go on from it, as those of a search do."""
+    must_call: bool = False
+    """Whether the policy may decide for tools only; a forced decision goes before it."""
+    heard: Callable[[str, Sequence[int]], None] | None = None
+    """Is told the decision and the next tokens of the turn as they are written."""
     cancelled: threading.Event | None = None
     """Set by whoever does not want the turn any more: it ends CANCELLED at the next token."""
 
@@ -82,6 +86,8 @@ class Turn:
         self.tokens.extend(tokens)
         self.written.extend([written] * len(tokens))
         self.logprobs.extend([logprob] * len(tokens))
+        if self.request.heard is not None:
+            self.request.heard(self.decision, tokens)
 
     def temperature(self) -> float:
         return self.request.answer_temperature if self.decision == ANSWER else self.request.temperature

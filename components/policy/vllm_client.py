@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.decision import LEAST, probabilities
-from components.policy.generate import Talk
+from components.policy.floor import Talk
 from components.policy.rules import NOT_NUMBERS, Rules
 from components.policy.turn import GenerateRequest, ScoreRequest, Turn, check_scorable, open_turn
 from components.policy.vllm_server import Completion, VllmServer
@@ -77,8 +77,9 @@ class VllmClient:
         """`model`: its name at the server; `capacity`: most tokens it can read; `slots`: most turns in flight."""
         self.policy_id, self.chat = policy_id, Chat(tokenizer)
         self._url, self._model, self._slots, self._timeout = url, model, slots, timeout
-        self._vocabulary, self._capacity = vocabulary, capacity
-        self._rules = Rules(self.chat, ArgumentGrammars(self.chat, vocabulary=vocabulary))
+        self._vocabulary, self.capacity = vocabulary, capacity
+        self.grammars = ArgumentGrammars(self.chat, vocabulary=vocabulary)
+        self._rules = Rules(self.chat, self.grammars)
 
     def forget(self) -> None:
         """Nothing: what a server remembers is its own."""
@@ -102,7 +103,7 @@ class VllmClient:
             ValueError: a request cannot be scored; the message names it. None is scored then.
         """
         # The server wants room for one token more than it is asked to score.
-        check_scorable(requests, vocabulary=self._vocabulary, capacity=self._capacity - 2)
+        check_scorable(requests, vocabulary=self._vocabulary, capacity=self.capacity - 2)
 
         async def one(asked: _Asked, request: ScoreRequest) -> tuple[float, ...]:
             (logprobs,) = await asked.score([request.ids])
@@ -149,7 +150,7 @@ class VllmClient:
     # Deciding ---------------------------------------------------------------------------------------------------------
 
     def _open(self, request: GenerateRequest) -> Turn:
-        return open_turn(request, vocabulary=self._vocabulary, capacity=self._capacity)
+        return open_turn(request, vocabulary=self._vocabulary, capacity=self.capacity)
 
     async def _decide(self, asked: _Asked, request: GenerateRequest) -> dict[str, float]:
         turn = self._open(replace(request, decision=None, cancelled=None))

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from components.reward.likelihood import final_value, has_error, is_over, potentials, shaping
 from components.reward.settings import RewardSettings
+from components.schema.cost import Cost
 from components.schema.trajectory import StopReason, Trajectory
 from components.tools.prices import PriceSheet
 
@@ -36,16 +37,27 @@ def reward_parts(trajectory: Trajectory, *, prices: PriceSheet, settings: Reward
     think (science.md 3), and a call that fails is worse than none.
     """
     outcome, errored = trajectory.outcome, has_error(trajectory.transitions)
+    spent = outcome.cost if settings.nested_costs else own_cost(trajectory)
     judged = outcome.success is not None
     return {
         "likelihood": _likelihood(trajectory, settings),
         "correct": float(outcome.success and not errored) if outcome.success is not None else None,
         "chance": None if judged or is_over(trajectory) else _chance(trajectory),
         "preference": None if outcome.evidence is None else outcome.evidence.preference,
-        "time": prices.time_units(outcome.cost),
-        "money": prices.money_units(outcome.cost),
+        "time": prices.time_units(spent),
+        "money": prices.money_units(spent),
         "malformed": float(errored or outcome.stop_reason in BAD_ENDS),
     }
+
+
+def own_cost(trajectory: Trajectory) -> Cost:
+    """Seconds and money of its own calls, without those that were made inside nested ones."""
+    inside = [inner.outcome.cost for transition in trajectory.transitions for inner in transition.nested]
+    whole = trajectory.outcome.cost
+    return Cost(
+        seconds=whole.seconds - math.fsum(cost.seconds for cost in inside),
+        money=whole.money - math.fsum(cost.money for cost in inside),
+    )
 
 
 def _likelihood(trajectory: Trajectory, settings: RewardSettings) -> float | None:

@@ -38,4 +38,7 @@ class RewardSettings(BaseModel):
     """Of the part of the cost that is paid."""
     max_cost: float = Field(default=5.0, gt=0)
     """Cost, in units, above which no more is subtracted; price * max_cost stays below correct_weight."""
+    nested_costs: bool = True
+    """Whether what nested calls spend counts against their caller. False hides it from the reward, though it is still
+    recorded: only for the experiment that shows what comes of it."""
     malformed_weight: float = Field(default=0.2, ge=0)

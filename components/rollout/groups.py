@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from components.environment.step import start
 from components.policy.backend import Backend
+from components.reward.at_price import reward_for
 from components.reward.credit import credited
 from components.reward.distractors import rivals_of
 from components.reward.evidence import ScoreReference, with_evidence
@@ -64,8 +65,12 @@ def collect_groups(
     settings: GroupSettings,
     seed: int,
     judging: bool = True,
+    warm: float = 1.0,
 ) -> tuple[Group, ...]:
-    """One group a problem: all decisions, played to the end, when decisions are judged; else siblings of one call."""
+    """One group a problem: all decisions, played to the end, when decisions are judged; else siblings of one call.
+
+    `warm`: share of the price (the problem's, where it tells one, else that of `reward`) that counts already.
+    """
     greedy = RolloutSettings(max_tokens=settings.max_tokens)
     probs = policy.decide([request_of(policy, start(p), toolbox, greedy, seed=seed) for p in problems])
     if judging:
@@ -78,7 +83,8 @@ def collect_groups(
     owners = [problem for problem, decisions in zip(problems, forces, strict=True) for _ in decisions]
     forced = [(decision,) for decisions in forces for decision in decisions]
     trajectories = rollout(policy, owners, toolbox, seed=seed, force=forced, settings=way)
-    finished = iter(_score(judge(trajectories, owners), prices, reward))
+    rewards = [reward_for(owner, reward, warm=warm) for owner in owners]
+    finished = iter(_score(judge(trajectories, owners), prices, rewards))
     return tuple(
         _group(policy, problem, q, [next(finished) for _ in decisions], toolbox)
         for problem, q, decisions in zip(problems, probs, forces, strict=True)
@@ -93,14 +99,14 @@ def _queried(problem: Problem) -> list[str]:
 _Scored = tuple[Trajectory, float, float]
 
 
-def _score(trajectories: Sequence[Trajectory], prices: PriceSheet, reward: RewardSettings) -> list[_Scored]:
-    """(trajectory, total reward, 1/PPL) of each.
+def _score(trajectories: Sequence[Trajectory], prices: PriceSheet, rewards: Sequence[RewardSettings]) -> list[_Scored]:
+    """(trajectory, total reward, 1/PPL) of each under its own settings.
 
     Raises:
         ValueError: a part that the reward needs was not scored; a group with holes cannot be compared.
     """
     finished = []
-    for trajectory in trajectories:
+    for trajectory, reward in zip(trajectories, rewards, strict=True):
         parts, evidence = reward_parts(trajectory, prices=prices, settings=reward), trajectory.outcome.evidence
         whole = total(parts, reward)
         if whole is None or evidence is None:
@@ -115,7 +121,7 @@ def _group(
 ) -> Group:
     return Group(
         problem=problem,
-        context_ids=policy.chat.prompt_ids(problem.prompt, toolbox.specs(problem.tool_names)),
+        context_ids=policy.chat.prompt_ids(problem.prompt, toolbox.specs(problem.tool_names), problem.price),
         probs=probs,
         trajectories=tuple(item[0] for item in mine),
         rewards=tuple(item[1] for item in mine),
@@ -166,8 +172,7 @@ class Collector:
         settings = self.settings
         warm = min(1.0, (step + 1) / (settings.price_warmup_steps + 1))
         chosen = batch_problems(self.problems, settings.query_families, settings.batch, seed=self.seed, step=step)
-        reward = self.reward.model_copy(update={"price": self.reward.price * warm})
-        return self.collect(chosen, reward, judging=False, seed=child_seed(self.seed, "rollout", step))
+        return self.collect(chosen, judging=False, seed=child_seed(self.seed, "rollout", step), warm=warm)
 
     def decisions(self, count: int, *, at_once: int, told: Callable[[int], None] = lambda done: None) -> list[Group]:
         """All actions at the roots of `count` problems under the present weights, `at_once` problems together."""
@@ -176,24 +181,23 @@ class Collector:
         groups: list[Group] = []
         for first in range(0, len(chosen), at_once):
             some, seed = chosen[first : first + at_once], child_seed(self.seed, "decisions", first)
-            groups += self.collect(some, self.reward, judging=True, seed=seed)
+            groups += self.collect(some, judging=True, seed=seed)
             told(len(groups))
         return groups
 
-    def collect(
-        self, problems: Sequence[Problem], reward: RewardSettings, *, judging: bool, seed: int
-    ) -> tuple[Group, ...]:
-        """One group a problem under these weights of the reward."""
+    def collect(self, problems: Sequence[Problem], *, judging: bool, seed: int, warm: float = 1.0) -> tuple[Group, ...]:
+        """One group a problem; `warm`: share of the price that counts already."""
         return collect_groups(
             self.policy,
             problems,
             self.toolbox,
             judge=self._judge,
             prices=self.prices,
-            reward=reward,
+            reward=self.reward,
             settings=self.settings,
             seed=seed,
             judging=judging,
+            warm=warm,
         )
 
     def _judge(self, trajectories: Sequence[Trajectory], problems: Sequence[Problem]) -> tuple[Trajectory, ...]:

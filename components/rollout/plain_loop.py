@@ -17,7 +17,7 @@ from components.policy.backend import Backend
 from components.policy.chat import Chat
 from components.policy.direct import first_sentence
 from components.policy.encode import encode_answer
-from components.policy.generate import Talk
+from components.policy.floor import Talk
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.rollout.plain_prompts import (

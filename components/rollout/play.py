@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from components.environment.step import Reply, after, finish, need_of, reply_of, start
 from components.policy.backend import Backend
-from components.policy.generate import Talk
+from components.policy.floor import Talk
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
 from components.schema.identity import child_seed
@@ -83,6 +83,13 @@ def rollout(
         return trajectory
 
     return tuple(policy.converse([told(play) for play in plays]))
+
+
+def conversation(
+    policy: Backend, problem: Problem, toolbox: Toolbox, *, settings: RolloutSettings, seed: int
+) -> Talk[Trajectory]:
+    """One problem as a conversation with the policy, for whoever has other conversations beside it."""
+    return _talk(policy, _Play(start(problem), (), settings, seed), toolbox)
 
 
 def _talk(policy: Backend, play: _Play, toolbox: Toolbox) -> Talk[Trajectory]:

@@ -7,12 +7,12 @@ gives trajectories like any other rollout. All problems go in step, one turn eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.environment.step import finish, start, step_many
 from components.policy.heads import QHead, score_actions
 from components.policy.policy import Policy
-from components.policy.propose import make_propose
+from components.policy.propose import Proposer, make_propose
 from components.reward.checkers import check
 from components.schema.identity import child_seed
 from components.schema.problem import Problem
@@ -57,11 +57,12 @@ def rollout_by_q(
     toolbox: Toolbox,
     *,
     seed: int,
+    force: tuple[str, ...] = (),
     settings: RerankSettings = RerankSettings(),
 ) -> tuple[Trajectory, ...]:
     """One trajectory a problem, in order, acting by argmax over candidates; ties go to the candidate written first.
 
-    Nested calls are played by Q, too.
+    `force`: decisions of the first turns, of whose candidates the best is taken. Nested calls are played by Q, too.
     """
     states = [start(problem) for problem in problems]
     seeds = [child_seed(seed, problem.problem_id, place) for place, problem in enumerate(problems)]
@@ -73,18 +74,34 @@ def rollout_by_q(
 
     while going := [number for number, state in enumerate(states) if not state.done]:
         present = [states[number] for number in going]
-        proposals = propose(
-            [ProposalRequest(states[number], child_seed(seeds[number], len(transitions[number]))) for number in going]
-        )
+        requests = [ProposalRequest(states[n], child_seed(seeds[n], len(transitions[n]))) for n in going]
+        turns = [force[len(transitions[number]) :] for number in going]
+        proposals = _candidates(propose, requests, turns, settings.arguments_per_tool)
         values = value_actions(present, proposals)
         actions = [_best(several, q) for several, q in zip(proposals, values, strict=True)]
         stepped = step_many(present, actions, toolbox, delegate=delegate)
         for number, (state, transition) in zip(going, stepped, strict=True):
             states[number], transitions[number] = state, (*transitions[number], transition)
     return tuple(
-        finish(state, done, policy_id=policy.policy_id, seed=one, success=_success(state, done[-1].action))
+        finish(
+            state, done, policy_id=policy.policy_id, seed=one, success=_success(state, done[-1].action), forced=force
+        )
         for state, done, one in zip(states, transitions, seeds, strict=True)
     )
+
+
+def _candidates(
+    propose: Proposer, requests: Sequence[ProposalRequest], forced: Sequence[tuple[str, ...]], samples: int
+) -> list[list[Proposal]]:
+    """Candidates at each state: of every decision, or of the next forced one alone while calls are left."""
+    asked = [
+        [replace(request, decision=left[0], drawn=drawn) for drawn in range(samples)]
+        if left and request.state.calls_left > 0
+        else [request]
+        for request, left in zip(requests, forced, strict=True)
+    ]
+    found = iter(propose([one for several in asked for one in several]))
+    return [[proposal for _ in several for proposal in next(found)] for several in asked]
 
 
 def _best(proposals: Sequence[Proposal], values: Sequence[float]) -> Action:

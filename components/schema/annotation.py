@@ -76,14 +76,17 @@ class _Base(_Strict):
     """Who wrote it; generated seed rows say so here."""
     created: Annotated[datetime, Field(strict=False), BeforeValidator(_iso_text)]
     """When, ISO 8601."""
+    responses: tuple[Name, ...] = Field(default=(), strict=False)
+    """Ids of the served answers that users complained of, when that is what the annotation answers."""
 
 
 class Demonstration(_Base):
     """How a person would act."""
 
     kind: Literal["demonstration"]
-    steps: tuple[AnnotatedCall, ...] = Field(strict=False)
-    """Calls in order; empty means that no tool is needed."""
+    steps: tuple[AnnotatedAction, ...] = Field(strict=False)
+    """Calls in order, and where a call split the task, the answers to its sub-tasks; empty means that no tool is
+    needed. The question of a `delegate` is played as the demonstration with that prompt shows it."""
     answer: Text | None
     """null keeps the model's own words."""
     reference: AnnotatedReference | None = None
@@ -114,14 +117,16 @@ ANNOTATION: TypeAdapter[Annotation] = TypeAdapter(Annotated[Annotation, Field(di
 
 def annotation_json(annotation: Annotation) -> dict[str, Any]:
     """The annotation as the JSON object that annotators write."""
-    return annotation.model_dump(mode="json")
+    value = annotation.model_dump(mode="json")
+    return value if annotation.responses else {name: value[name] for name in value if name != "responses"}
 
 
 def calls_of(annotation: Annotation) -> tuple[tuple[str, AnnotatedCall], ...]:
     """Every call in the annotation with the path of its field."""
     if isinstance(annotation, Pair):
         return ()
-    calls = [(f"steps[{index}]", call) for index, call in enumerate(annotation.steps)]
+    steps: tuple[AnnotatedAction, ...] = annotation.steps
+    calls = [(f"steps[{index}]", step) for index, step in enumerate(steps) if isinstance(step, AnnotatedCall)]
     if isinstance(annotation, Preference):
         choices = (("chosen", annotation.chosen), ("rejected", annotation.rejected))
         calls += [(name, choice) for name, choice in choices if isinstance(choice, AnnotatedCall)]

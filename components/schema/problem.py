@@ -83,3 +83,5 @@ class Problem:
     split: Split
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the generator knew (country, attribute, operands, phrasing); for reports and tests; no policy sees it."""
+    price: float | None = field(default=None, metadata=SPARSE)
+    """lambda that the policy is told: what one unit of cost takes from one correct answer; None tells it nothing."""

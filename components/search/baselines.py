@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from components.environment.step import finish, start, stop_reason
 from components.schema.cost import Cost
@@ -19,14 +18,7 @@ from components.schema.problem import Problem
 from components.schema.proposal import Proposal
 from components.schema.trajectory import State, StopReason, Trajectory, Transition
 from components.search.tree import Node, Tree, walk
-from components.search.verbs import Verbs
-
-
-class Act(Protocol):
-    """Samples one turn at each of several states."""
-
-    def __call__(self, states: Sequence[State], *, seeds: Sequence[int]) -> Sequence[Proposal]:
-        """One action a state, with the tokens that were read."""
+from components.search.verbs import Act, Verbs
 
 
 @dataclass(frozen=True, slots=True)

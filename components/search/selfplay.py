@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from components.schema.identity import stable_hash
-from components.schema.problem import Problem
+from components.schema.problem import Problem, Split
 from components.schema.trajectory import Trajectory
 from components.search.audit import audit
+from components.search.baselines import rejection_sampled, sample_within, spent_by
 from components.search.best import cheapest_correct
 from components.search.greedy import greedy_successes
 from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
 from components.search.schema import NodeRow
 from components.search.settings import SelfplaySettings
+from components.search.tree import Tree
 from components.search.verbs import Verbs
 
 
@@ -32,7 +34,7 @@ class Found:
     rows: tuple[NodeRow, ...]
     """Every node, tree by tree in the order of the problems."""
     trajectories: tuple[Trajectory, ...]
-    """The cheapest correct path of each solved problem."""
+    """The cheapest correct path, or play, of each solved problem."""
 
 
 LoadTree = Callable[[str], Found | None]
@@ -41,16 +43,19 @@ SaveTree = Callable[[str, Found], None]
 """Save a tree under a name; whole or not at all."""
 
 
-def pick_problems(problems: Sequence[Problem], settings: SelfplaySettings) -> tuple[Problem, ...]:
-    """At most `settings.problems` distinct train problems, each family in turn, in an order that the seed decides."""
-    queues = [_queue(problems, family, settings.seed) for family in dict.fromkeys(settings.families)]
+def pick_problems(
+    problems: Sequence[Problem], settings: SelfplaySettings, *, split: Split = "train"
+) -> tuple[Problem, ...]:
+    """At most `settings.problems` distinct problems of a split, each family in turn, in an order by the seed."""
+    of_split = [problem for problem in problems if problem.split == split]
+    queues = [_queue(of_split, family, settings.seed) for family in dict.fromkeys(settings.families)]
     longest = max(len(queue) for queue in queues)
     in_turn = [queue[index] for index in range(longest) for queue in queues if index < len(queue)]
     return tuple(in_turn[: settings.problems])
 
 
 def _queue(problems: Sequence[Problem], family: str, seed: int) -> list[Problem]:
-    of_family = {p.problem_id: p for p in problems if p.family == family and p.split == "train"}
+    of_family = {p.problem_id: p for p in problems if p.family == family}
     return [of_family[key] for key in sorted(of_family, key=lambda key: stable_hash([seed, key]))]
 
 
@@ -103,12 +108,30 @@ def search_block(
     trees = search(problems, verbs, settings)
     audit(trees, verbs, settings)
     block = []
-    for tree, success in zip(trees, greedy_successes(trees, verbs, settings), strict=True):
+    taught = _taught(trees, verbs, settings, provenance.model_digest)
+    for tree, success, best in zip(trees, greedy_successes(trees, verbs, settings), taught, strict=True):
         rows = tree_rows(tree, greedy_success=success, provenance=provenance, units=verbs.units, settings=settings)
-        policy_id = f"search:{provenance.model_digest}"
-        best = cheapest_correct(tree, policy_id=policy_id, seed=settings.seed, units=verbs.units)
         block.append(Found(rows=rows, trajectories=() if best is None else (best,)))
     return block
+
+
+def _taught(trees: Sequence[Tree], verbs: Verbs, settings: SelfplaySettings, digest: str) -> list[Trajectory | None]:
+    """What each tree's problem teaches: see `SelfplaySettings.teacher`."""
+    if settings.teacher == "search":
+        seed, units = settings.seed, verbs.units
+        return [cheapest_correct(tree, policy_id=f"search:{digest}", seed=seed, units=units) for tree in trees]
+    if verbs.act is None:
+        raise ValueError("teacher sampling needs a policy that acts: there is no verb `act`")
+    plays = sample_within(
+        [tree.root.state.problem for tree in trees],
+        [spent_by(tree) for tree in trees],
+        verbs.act,
+        verbs,
+        max_depth=settings.max_depth,
+        policy_id=f"sampling:{digest}",
+        seed=settings.seed,
+    )
+    return [rejection_sampled(one, verbs.units) for one in plays]
 
 
 def join(parts: Sequence[Found]) -> Found:

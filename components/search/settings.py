@@ -40,6 +40,9 @@ class SelfplaySettings(BaseModel):
     """Trees grown in lockstep (B), the model asked once a round for a leaf of each; also the size of a saved block."""
     leaves: int = Field(default=1, ge=1)
     """Leaves that a tree contributes to a round; more than one needs virtual loss and changes the tree."""
+    teacher: Literal["search", "sampling"] = "search"
+    """What is taught of a problem: the cheapest correct path of its tree, or the cheapest correct play of as many as
+    the tree's tokens and calls pay for (rejection sampling at matched compute). Trees are grown for both."""
     value: Literal["even", "likelihood"] = "even"
     """Worth of an unfinished state: the same for all, or how likely the policy finds the reference there."""
     prune_below: float = Field(default=0.0, ge=0.0, le=1.0)

@@ -16,6 +16,13 @@ from components.schema.trajectory import Action, State, Transition
 from components.search.worth import Value
 
 
+class Act(Protocol):
+    """Samples one turn at each of several states."""
+
+    def __call__(self, states: Sequence[State], *, seeds: Sequence[int]) -> Sequence[Proposal]:
+        """One action a state, with the tokens that were read."""
+
+
 class StepMany(Protocol):
     """Acts in several states at once (`components.environment.step.step_many` with its toolbox bound)."""
 
@@ -40,3 +47,5 @@ class Verbs:
     """A cost in units of the price sheet."""
     forget: Callable[[], None] = lambda: None
     """Drops what the policy holds of other searches: what it has read before decides how its numbers are rounded."""
+    act: Act | None = None
+    """The policy alone, for sampling in place of searching; None where nobody samples."""

@@ -55,11 +55,16 @@ def render_call(call: ToolCall) -> str:
     return f"{opening(call.name)}{ARGUMENTS_OPENING}{render_arguments(call.arguments)}{CALL_CLOSING}"
 
 
-def user_turn(problem_prompt: str, specs: Sequence[ToolSpec]) -> str:
-    """The user's turn as the model sees it: the tools on offer, then the prompt."""
+def user_turn(problem_prompt: str, specs: Sequence[ToolSpec], price: float | None = None) -> str:
+    """The user's turn as the model sees it: the tools on offer, the prompt, and where one is told, the price of a call.
+
+    The price comes last: next to the decision that it is for, and after all that turns under other prices share.
+    Without tools there is nothing to be paid for.
+    """
     if not specs:
         return problem_prompt
-    return f"Tools: {', '.join(spec.signature() for spec in specs)}.\n{problem_prompt}"
+    told = "" if price is None else f"\nPrice of a call: {price:g}."
+    return f"Tools: {', '.join(spec.signature() for spec in specs)}.\n{problem_prompt}{told}"
 
 
 def tool_turn(result: ToolResult | str) -> str:

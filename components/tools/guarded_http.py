@@ -10,6 +10,7 @@ models.
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ import httpx2
 
 from components.tools.guard import Guard, Refused
 
+# At DEBUG the lower library writes down the headers that come back: a partner that repeats a secret would put it there.
+logging.getLogger("httpcore2").setLevel(logging.INFO)
+
 Clock = Callable[[], float]
 UNREADABLE = "gave an answer that cannot be read:"
 """How the reason begins when there was an answer, but none that can be used."""
@@ -27,9 +31,10 @@ UNREADABLE = "gave an answer that cannot be read:"
 class HttpFault(Exception):  # noqa: N818 - the answer's fault, not ours
     """Why there is no answer; `told` says it about a named partner."""
 
-    def __init__(self, reason: str, kind: str = "Error") -> None:
+    def __init__(self, reason: str, kind: str = "Error", *, refused: bool = False) -> None:
+        """`refused`: the guard kept the request from a machine that may not be reached."""
         super().__init__(reason)
-        self.reason, self.kind = reason, kind
+        self.reason, self.kind, self.refused = reason, kind, refused
 
     def told(self, partner: str) -> str:
         """`Error: the search engine answered HTTP 500.`"""
@@ -79,7 +84,7 @@ class GuardedClient:
         except httpx2.TimeoutException:
             raise HttpFault(f"gave no answer within {self._timeout:g} s", "TimeoutError") from None
         except Refused as error:
-            raise HttpFault(f"may not be reached: {error}") from None
+            raise HttpFault(f"may not be reached: {error}", refused=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise HttpFault(f"cannot be reached ({type(error).__name__})") from None
 

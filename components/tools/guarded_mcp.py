@@ -7,7 +7,7 @@ have no common time limit: the SDK's own limits hold for each call. Speaks no MC
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import httpcore2
@@ -21,10 +21,15 @@ MOST_BYTES = 16 * 2**20
 """Bytes of one answer at most."""
 
 
-def guarded_client(guard: Guard, headers: Mapping[str, str], timeout: float) -> httpx2.AsyncClient:
-    """A client that reaches what `guard` lets through; a stream may be silent for ten times `timeout` seconds."""
+def guarded_client(
+    guard: Guard, headers: Mapping[str, str], timeout: float, *, on_refused: Callable[[], None]
+) -> httpx2.AsyncClient:
+    """A client that reaches what `guard` lets through; a stream may be silent for ten times `timeout` seconds.
+
+    `on_refused` is called when the guard kept it from a machine: the SDK's own errors do not say why.
+    """
     return httpx2.AsyncClient(
-        transport=_Transport(guard),
+        transport=_Transport(guard, on_refused),
         headers={**headers, "accept-encoding": "identity"},
         timeout=httpx2.Timeout(timeout, read=10 * timeout),
         follow_redirects=False,
@@ -33,11 +38,11 @@ def guarded_client(guard: Guard, headers: Mapping[str, str], timeout: float) -> 
 
 
 class _Transport(httpx2.AsyncBaseTransport):
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, on_refused: Callable[[], None]) -> None:
         context = httpcore2.default_ssl_context()
         self._pools = {
             scheme: httpcore2.AsyncConnectionPool(
-                ssl_context=context, max_connections=None, network_backend=_Backend(guard, scheme)
+                ssl_context=context, max_connections=None, network_backend=_Backend(guard, scheme, on_refused)
             )
             for scheme in ("http", "https")
         }
@@ -84,8 +89,8 @@ class _Stream(httpx2.AsyncByteStream):
 class _Backend(httpcore2.AsyncNetworkBackend):
     """Opens sockets to checked addresses."""
 
-    def __init__(self, guard: Guard, scheme: str) -> None:
-        self._guard, self._scheme = guard, scheme
+    def __init__(self, guard: Guard, scheme: str, on_refused: Callable[[], None]) -> None:
+        self._guard, self._scheme, self._on_refused = guard, scheme, on_refused
         self._sockets = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
@@ -98,8 +103,10 @@ class _Backend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         try:
             addresses = await to_thread.run_sync(self._guard.addresses, self._scheme, host, port)
-        except (OSError, Refused) as error:
+        except OSError as error:
             raise httpcore2.ConnectError(str(error)) from None
+        except Refused as error:
+            raise self._refusal(error) from None
         for address in addresses:
             try:
                 stream = await self._sockets.connect_tcp(address, port, timeout, local_address, socket_options)
@@ -117,8 +124,12 @@ class _Backend(httpcore2.AsyncNetworkBackend):
             self._guard.check_address(host, peer_of(stream))
         except Refused as error:
             await stream.aclose()
-            raise httpcore2.ConnectError(str(error)) from None
+            raise self._refusal(error) from None
         return stream
+
+    def _refusal(self, error: Refused) -> httpcore2.ConnectError:
+        self._on_refused()
+        return httpcore2.ConnectError(str(error))
 
     async def sleep(self, seconds: float) -> None:
         await self._sockets.sleep(seconds)

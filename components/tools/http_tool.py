@@ -48,7 +48,8 @@ class HttpTool:
             body = self._fetch(arguments)
             found = _read(body, self._settings.result)
         except HttpFault as fault:
-            return ToolOutput(fault.told(self.spec.name), is_error=True, cacheable=False)
+            told = fault.told(self.spec.name)
+            return ToolOutput(told, is_error=True, cacheable=False, refused=fault.refused)
         return ToolOutput(self._cut(hide(found, self._secrets), self._result_tokens), is_error=False)
 
     def close(self) -> None:

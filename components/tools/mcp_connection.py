@@ -38,6 +38,11 @@ _WORDS = {
 class McpFault(Exception):  # noqa: N818 - the server's fault, not ours
     """Why a server gave nothing, in words that a policy may read."""
 
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        """`refused`: the guard kept the request from a machine that may not be reached."""
+        super().__init__(reason)
+        self.refused = refused
+
 
 class McpConnection:
     """One server."""
@@ -51,6 +56,7 @@ class McpConnection:
         self._thread = ExitStack()
         self._portal: BlockingPortal | None = None
         self._open: tuple[Client, ExitStack] | None = None
+        self._refusals = 0
 
     def tools(self) -> tuple[ServerTool, ...]:
         """What the server offers; McpFault when it cannot be asked."""
@@ -73,6 +79,7 @@ class McpConnection:
                 self._thread.close()
 
     def _ask(self, ask: Callable[[Client], Awaitable[T]], *, again: bool) -> T:
+        before = self._refusals
         client, portal = self._connected()
         try:
             return portal.call(ask, client)
@@ -81,15 +88,23 @@ class McpConnection:
                 raise McpFault(_WORDS[error.code]) from None
             self._drop(client)
             if not again:
-                raise McpFault("Error: the connection to the server was lost.") from None
+                raise self._lost(before) from None
         except Exception:  # noqa: BLE001 - what the SDK's transports raise is not documented
             self._drop(client)
             if not again:
-                raise McpFault("Error: the connection to the server was lost.") from None
+                raise self._lost(before) from None
         return self._ask(ask, again=False)
+
+    def _lost(self, refusals: int) -> McpFault:
+        """`refusals`: how many there were before the call."""
+        return McpFault("Error: the connection to the server was lost.", refused=self._refusals > refusals)
+
+    def _refused(self) -> None:
+        self._refusals += 1
 
     def _connected(self) -> tuple[Client, BlockingPortal]:
         with self._lock:
+            before = self._refusals
             if self._portal is None:
                 self._portal = self._thread.enter_context(start_blocking_portal())
             if self._open is None:
@@ -97,7 +112,8 @@ class McpConnection:
                 try:
                     client = stack.enter_context(self._portal.wrap_async_context_manager(self._connection()))
                 except Exception as error:  # as above: the SDK's transports do not say what they raise
-                    raise McpFault("Error: the server cannot be reached.") from error
+                    refused = self._refusals > before
+                    raise McpFault("Error: the server cannot be reached.", refused=refused) from error
                 self._open = client, stack
             return self._open[0], self._portal
 
@@ -127,7 +143,9 @@ class McpConnection:
             )
         assert settings.url is not None
         assert self._guard is not None, "a server that is reached by HTTP needs a guard"
-        client = await stack.enter_async_context(guarded_client(self._guard, self._texts, self._timeout))
+        client = await stack.enter_async_context(
+            guarded_client(self._guard, self._texts, self._timeout, on_refused=self._refused)
+        )
         return streamable_http_client(settings.url, http_client=client)
 
 

@@ -55,7 +55,8 @@ class McpTool:
         try:
             result = self._connection.call(self._offered.name, arguments, again=again, timeout=self._timeout)
         except McpFault as fault:
-            return ToolOutput(self._cut(str(fault), self._result_tokens), is_error=True, cacheable=False)
+            told = self._cut(str(fault), self._result_tokens)
+            return ToolOutput(told, is_error=True, cacheable=False, refused=fault.refused)
         text = self._cut(hide(_text(result), self._secrets), self._result_tokens)
         return ToolOutput(text, is_error=bool(result.is_error), cacheable=not result.is_error)
 

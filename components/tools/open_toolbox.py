@@ -14,7 +14,7 @@ from components.tools.guarded_http import GuardedClient
 from components.tools.names import check_names, check_prices
 from components.tools.own_tools import SHARE_OF_TIMEOUT, Surroundings, open_own_tools
 from components.tools.prices import PriceSheet
-from components.tools.python_monty import PythonTool
+from components.tools.python_bubblewrap import open_python
 from components.tools.search_index import Passage, SearchTool, build_index
 from components.tools.searxng import SEARCH_BYTES, SearxngTool
 from components.tools.settings import Engine, ToolSettings
@@ -38,12 +38,14 @@ def open_toolbox(
     `surroundings`: where own functions and secrets come from; without them there are no own tools.
 
     Raises:
-        BadTool: an own tool cannot be opened, has no price, or its name and another's cannot be told apart.
+        BadTool: an own tool cannot be opened, has no price, or its name and another's cannot be told apart; or the
+            sandbox that the settings name does not hold on this machine.
     """
+    python = open_python(settings.python, cut=cut)  # first: it may refuse, and holds nothing open before it is called
     own = () if surroundings is None else open_own_tools(settings, surroundings, cut=cut, clock=clock)
     tools: tuple[Tool, ...] = (
         _search(settings, passages, cut=cut, clock=clock, engine=engine or settings.engine),
-        PythonTool(settings.python, cut=cut),
+        python,
         *own,
     )
     try:

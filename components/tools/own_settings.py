@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import httpx2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from components.tools.guard import host_of
@@ -22,6 +23,9 @@ ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,6
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 """`module:function`."""
 _SECRET_KEY = re.compile(r"authori[sz]ation|cookie|token|secret|passw|credential|api.?key|access.?key", re.IGNORECASE)
+_SECRET_OPTION = re.compile(
+    r"--?(auth(orization)?|(api|access)[-_]?key|([a-z]+[-_])?token|secret|passw(or)?d)(=.*)?", re.IGNORECASE
+)
 _PATH = re.compile(r"(?:[\w-]+|\[\d+\])(?:\.[\w-]+|\[\d+\])*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SET_BY_US = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
@@ -29,6 +33,11 @@ _SET_BY_US = {"host", "content-length", "transfer-encoding", "connection", "acce
 
 def _http_address(url: str) -> str:
     host_of(url)
+    for name in httpx2.URL(url).params:
+        if _SECRET_KEY.search(name):
+            raise ValueError(
+                f"must not hold the secret {name!r:.40}: addresses are kept and shown, send it in a header"
+            )
     return url
 
 
@@ -45,6 +54,14 @@ def _no_plain_secrets(texts: Mapping[str, str]) -> Mapping[str, str]:
         if _SECRET_KEY.search(name) and not variables_in([text]):
             raise ValueError(f"{name} must name an environment variable, as in ${{MY_KEY}}, and not hold the secret")
     return texts
+
+
+def _no_secret_options(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    for argument in arguments:
+        if _SECRET_OPTION.fullmatch(argument):
+            name = argument.partition("=")[0]
+            raise ValueError(f"{name} would be kept and shown with the parameters: give the secret through `env`")
+    return arguments
 
 
 def _sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -111,7 +128,8 @@ class McpServerSettings(_Strict):
     """An MCP server: a command that speaks over its standard streams, or an address of streamable HTTP."""
 
     command: str | None = Field(default=None, min_length=1)
-    args: tuple[str, ...] = ()
+    args: Annotated[tuple[str, ...], AfterValidator(_no_secret_options)] = ()
+    """Kept with the parameters and seen by everybody on the machine: no secrets."""
     env: SecretTexts = {}
     """Added to the few variables that a server inherits; a secret as `${VARIABLE}`."""
     url: Address | None = None

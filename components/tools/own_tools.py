@@ -15,8 +15,6 @@ from components.tools.function_tool import BadTool, FunctionTool
 from components.tools.guard import guard_for
 from components.tools.guarded_http import GuardedClient
 from components.tools.http_tool import HttpTool
-from components.tools.mcp_connection import McpConnection
-from components.tools.mcp_tool import tools_of
 from components.tools.own_settings import HttpToolSettings, McpServerSettings
 from components.tools.secrets import fill_in, variables_in
 from components.tools.settings import ToolSettings
@@ -106,6 +104,10 @@ class _Opening:
             yield from self._server(name, server, opened)
 
     def _server(self, name: str, server: McpServerSettings, opened: ExitStack) -> Sequence[Tool]:
+        # the SDK takes seconds to import, and few projects name a server
+        from components.tools.mcp_connection import McpConnection
+        from components.tools.mcp_tool import tools_of
+
         texts = server.secrets()
         connection = McpConnection(
             server,

@@ -95,11 +95,11 @@ class PythonTool:
             shown = "" if value is None else str(value)
         except (ValueError, RecursionError):  # a whole number of more than 4300 digits, a list nested thousands deep
             return self._failure("ValueError: the result is too large to show")
-        text = "\n".join(part for part in (printed.strip(), shown) if part)
+        text = "\n".join(part for part in (printed.strip(), shown[: self._limits.output_bytes]) if part)
         return ToolOutput(self._cut(text or NO_OUTPUT, self._result_tokens), is_error=False)
 
     def _failure(self, reason: str, *, cacheable: bool = True) -> ToolOutput:
-        cut = self._cut(reason, self._result_tokens)
+        cut = self._cut(reason[: self._limits.output_bytes], self._result_tokens)  # a message can be megabytes long
         return ToolOutput(cut, is_error=True, cacheable=cacheable, refused=reason.startswith(DENIED))
 
 

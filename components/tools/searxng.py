@@ -42,7 +42,8 @@ class SearxngTool:
             results = _results(self._client.fetch("GET", self._url, params={"q": query, "format": "json"}))
         except HttpFault as fault:
             # It may pass, so it is not remembered.
-            return ToolOutput(fault.told("the search engine"), is_error=True, cacheable=False)
+            told = fault.told("the search engine")
+            return ToolOutput(told, is_error=True, cacheable=False, refused=fault.refused)
         return self._output(results[: self._k])
 
     def close(self) -> None:

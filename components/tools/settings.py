@@ -22,6 +22,11 @@ class PythonLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    tier: Literal["monty", "bubblewrap"] = Field(default="monty", exclude_if=lambda value: value == "monty")
+    """monty: a small Python of its own; bubblewrap: a whole CPython, only where it is proven when the tool is opened.
+
+    No tier ever takes another's place. The default is left out of dumps: digests of older data stay valid.
+    """
     seconds: float = Field(default=0.5, gt=0, le=30)
     """Run time after which the snippet is stopped."""
     memory_bytes: int = Field(default=32 * 2**20, ge=2**20, le=2**30)

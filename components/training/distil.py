@@ -41,3 +41,17 @@ def distil(
         return chosen + [[*kept, *direct][i] for i in rest]
 
     imitate(model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report)
+
+
+MOST_REPEATS = 4
+"""How often a source is repeated at most: a few examples alone would be learnt by heart."""
+
+
+def evened(*sources: Sequence[Example]) -> list[Example]:
+    """All sources together, smaller ones repeated to the size of the largest, or as far as they may be.
+
+    What search alone finds is rare and new; beside the many problems that were judged it would hardly be seen.
+    """
+    largest = max((len(source) for source in sources), default=0)
+    repeats = [min(MOST_REPEATS, max(1, largest // max(len(source), 1))) for source in sources]
+    return [one for source, times in zip(sources, repeats, strict=True) for _ in range(times) for one in source]

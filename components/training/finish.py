@@ -43,7 +43,7 @@ def finish_values(
     judged = [t for t in trajectories if t.outcome.success is not None and t.problem_id in problems]
     turns = [encoder.turns(t, problems[t.problem_id]) for t in judged]
     roots = [next(state for state, _ in one) for one in turns]
-    weights = _root_weights(model, judged, roots, vocabulary, tokens_per_pass=tokens_per_pass)
+    weights = root_weights(model, judged, roots, vocabulary, tokens_per_pass=tokens_per_pass)
     plays = [
         Play(
             problem_id=trajectory.problem_id,
@@ -60,7 +60,7 @@ def finish_values(
 
 
 @torch.no_grad()
-def _root_weights(
+def root_weights(
     model: CausalLM,
     trajectories: Sequence[Trajectory],
     roots: Sequence[tuple[int, ...]],

@@ -44,6 +44,19 @@ class Guards:
         self._recent = {family: deque[bool](maxlen=settings.call_rate_window) for family in settings.call_rate_band}
         self._alarms: list[str] = []
 
+    def state(self) -> dict[str, object]:
+        """What it remembers, for a checkpoint."""
+        return {"called": self._called, "recent": {family: list(recent) for family, recent in self._recent.items()}}
+
+    def load(self, state: object) -> None:
+        """Go on from the `state()` of a checkpoint; from nothing where it holds none. Families without a band now are
+        left out."""
+        if not isinstance(state, dict):
+            return
+        self._called = float(state["called"])
+        for family, recent in self._recent.items():
+            recent.extend(map(bool, state["recent"].get(family, ())))
+
     def alarms(self, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
         """How many alarms the step raises, as a metric; each is told."""
         self._alarms = [f"step {step}: {text}" for text in _alarms(metrics, self._settings)]

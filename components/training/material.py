@@ -42,22 +42,25 @@ class Encoder:
 
     def example(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> Example:
         """One trajectory on its problem, without what is nested in it."""
-        return self._example(trajectory, problem.prompt, problem.tool_names, teach)
+        return self._example(trajectory, problem.prompt, problem, teach)
 
     def examples(self, trajectory: Trajectory, problem: Problem, teach: Teach = EVERYTHING) -> tuple[Example, ...]:
         """The trajectory and, after it, all that is nested in it, at every depth, where it has something to teach."""
-        names = problem.tool_names
         inside = (
-            self._example(inner, question, names, teach, nested=True) for question, inner in _all_nested(trajectory)
+            self._example(inner, question, problem, teach, nested=True) for question, inner in _all_nested(trajectory)
         )
         return (self.example(trajectory, problem, teach), *(one for one in inside if one.ids))
 
+    def context(self, problem: Problem) -> tuple[int, ...]:
+        """Tokens of the problem's root state."""
+        return self._chat.prompt_ids(problem.prompt, self._specs(problem.tool_names), problem.price)
+
     def _example(
-        self, trajectory: Trajectory, prompt: str, tool_names: Sequence[str], teach: Teach, *, nested: bool = False
+        self, trajectory: Trajectory, prompt: str, problem: Problem, teach: Teach, *, nested: bool = False
     ) -> Example:
-        specs = self._specs(tool_names)
+        specs = self._specs(problem.tool_names)
         return example(
-            self._chat.prompt_ids(prompt, specs),
+            self._chat.prompt_ids(prompt, specs, problem.price),
             encode_trajectory(self._chat, self._grammars, trajectory, specs),
             render=self._chat.message_ids,
             opening_length=partial(opening_length, self._chat),
@@ -75,7 +78,7 @@ class Encoder:
     def turns(self, trajectory: Trajectory, problem: Problem) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         """Of every turn, the tokens of its state and its own; without the turns of what is nested in it."""
         specs = self._specs(problem.tool_names)
-        state, turns = self._chat.prompt_ids(problem.prompt, specs), []
+        state, turns = self.context(problem), []
         for transition in encode_trajectory(self._chat, self._grammars, trajectory, specs).transitions:
             message = transition.action.message
             turns.append((state, message.token_ids or ()))
@@ -117,18 +120,34 @@ def _all_nested(trajectory: Trajectory) -> Iterator[tuple[str, Trajectory]]:
         yield from _all_nested(inner)
 
 
+Repriced = Callable[[Group], Sequence[Group]]
+"""A group as it would be under other prices."""
+
+
+def as_it_is(group: Group) -> Sequence[Group]:
+    """The group under the price that it was played at."""
+    return (group,)
+
+
 def material(
-    groups: Sequence[Group], replay: tuple[int, ...], encoder: Encoder, settings: ReinforceSettings
+    groups: Sequence[Group],
+    replay: tuple[int, ...],
+    encoder: Encoder,
+    settings: ReinforceSettings,
+    *,
+    repriced: Repriced = as_it_is,
 ) -> Material:
-    """What one reinforcement step learns from its groups."""
+    """What one reinforcement step learns from its groups: decisions from them all `repriced`, the rest as it is."""
+    # every price's roots together: neighbours are different problems, whose turns a conservative critic borrows
+    decided = tuple(group for row in zip(*map(repriced, groups), strict=True) for group in row)
     useful = [found for group in groups if (found := _useful(group, settings.least_likelihood)) is not None]
     best = sorted(useful, key=lambda found: -found[0])[: settings.references]
     return Material(
-        groups=tuple(groups),
+        groups=decided,
         arguments=tuple(one for group in groups for one in _arguments(group, encoder, settings.normaliser)),
         references=tuple(encoder.reference(trajectory, problem) for _, trajectory, problem in best),
         replay=replay,
-        episodes=() if settings.form == "policy_gradient" else tuple(_episodes(group, encoder) for group in groups),
+        episodes=() if settings.form == "policy_gradient" else tuple(_episodes(group, encoder) for group in decided),
     )
 
 

@@ -82,12 +82,12 @@ def reinforce(
         total_steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
     )
-    form = form or PolicyGradient(settings, vocabulary)
+    form, guards = form or PolicyGradient(settings, vocabulary), Guards(settings, warn)
     if checkpoint is not None and (state := optimiser.load(checkpoint)) is not None:
         check_scorer(state, scorer)
         form.load(read_also(checkpoint))
+        guards.load(state.get("guards"))
         refresh(trained)
-    guards = Guards(settings, warn)
     while optimiser.step_count < settings.steps:
         material = material_of(optimiser.step_count)
         model.train()
@@ -100,7 +100,7 @@ def reinforce(
         report(optimiser.step_count, metrics)
         guards.check(optimiser.step_count, metrics, family_counts(material.groups))
         if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
-            optimiser.save(checkpoint, {"scorer": scorer}, form.tensors())
+            optimiser.save(checkpoint, {"scorer": scorer, "guards": guards.state()}, form.tensors())
     close_training(model)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Normaliser = Literal["none", "group_std"]
 
@@ -141,6 +142,9 @@ class ReinforceSettings(TrainerSettings):
 
     decision_floor: float = Field(default=0.0, ge=0, lt=1)
     """Share of the all-actions target that is spread evenly over the decisions, so that none vanishes."""
+    price_conditioned: tuple[float, ...] = ()
+    """Prices (lambda) that the policy is told in its prompt and learns to follow, ascending, in place of `reward.price`
+    alone; none: it is told nothing. Each judged root is learnt at all of them, which needs no further rollout."""
     normaliser: Normaliser = "none"
     """none: leave-one-out advantages and values as they are. group_std: both divided by the group's standard deviation,
     as GRPO does; only for the experiment that shows what comes of it."""
@@ -183,6 +187,14 @@ class ReinforceSettings(TrainerSettings):
                 "calling tools. Set allow_group_std: true to see it happen"
             )
         return self
+
+    @field_validator("price_conditioned")
+    @classmethod
+    def _levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        ascending = all(low < high for low, high in pairwise(levels))
+        if not ascending or any(level < 0 for level in levels) or len(levels) == 1:
+            raise ValueError("must be at least two prices >= 0, ascending, or none")
+        return levels
 
     @model_validator(mode="after")
     def _bands_are_bands(self) -> Self:

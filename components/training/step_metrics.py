@@ -35,7 +35,23 @@ def decision_metrics(groups: Sequence[Group], probs: Sequence[Mapping[str, float
     for family, count in family_counts(groups).items():
         called = sum(call for call, group in zip(calls, groups, strict=True) if group.problem.family == family)
         metrics[f"rollout/call_rate_{family}"] = called / count
-    return metrics
+    for price in sorted({group.problem.price for group in groups if group.problem.price is not None}):
+        told = [call for call, group in zip(calls, groups, strict=True) if group.problem.price == price]
+        metrics[f"rollout/call_rate_at_{price:g}"] = sum(told) / len(told)
+    recall = _call_recall(groups, calls)
+    return metrics if recall is None else metrics | {"rollout/call_recall": recall}
+
+
+def _call_recall(groups: Sequence[Group], calls: Sequence[bool]) -> float | None:
+    """Of the roots where the direct answer is wrong and a call makes it right, the share at which a call is likeliest;
+    None where no such root was judged."""
+    needed = [call for call, group in zip(calls, groups, strict=True) if _call_needed(group)]
+    return sum(needed) / len(needed) if needed else None
+
+
+def _call_needed(group: Group) -> bool:
+    direct = [t.outcome.success for t in group.trajectories if t.forced[0] == ANSWER]
+    return False in direct and any(t.outcome.success for t in group.trajectories if t.forced[0] != ANSWER)
 
 
 def family_counts(groups: Sequence[Group]) -> Mapping[str, int]:

@@ -13,12 +13,12 @@ from pathlib import Path
 from components.records.jsonl import read_records, write_records
 from components.schema.report import GateResult, PromotionDecision
 from flows.shared import promotion
+from flows.shared.by_hand import APPROVAL
+from flows.shared.decisions import write_decision
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 from flows.shared.promoting import Desk, carry_out
 from flows.shared.registry import Version
-
-TAG = "approval"
 
 
 class NothingWaits(UserFault):
@@ -46,12 +46,12 @@ def wait(desk: Desk, version: Version, verdict: GateResult) -> PromotionDecision
     """Keep the verdict for a person; nothing is promoted, unless it was rejected before: then it stays rejected."""
     alias = desk.settings.aliases.champion
     decision = PromotionDecision(desk.registry.model, version.number, False, alias, verdict)
-    if not version.tags.get(TAG, "").startswith("rejected"):
+    if not version.tags.get(APPROVAL, "").startswith("rejected"):
         champion = desk.champion()
         digest = champion.digest if champion else None
         one = Waiting(version.number, str(desk.paths.root), digest, verdict)
         write_records(_file(desk.paths, version.number), [one])
-    promotion.write_decision(desk.paths, decision)
+    write_decision(desk.paths, decision)
     return decision
 
 
@@ -68,7 +68,7 @@ def complete(desk: Desk, number: str, *, approved: bool, by: str, why: str) -> P
     if approved:
         _require_same_champion(desk, one)
     verdict = one.verdict if approved else replace(one.verdict, decision="reject", reason=f"Rejected by {by}: {why}")
-    desk.registry.tag_version(number, {TAG: f"{'approved' if approved else 'rejected'} by {by}: {why}"[:4900]})
+    desk.registry.tag_version(number, {APPROVAL: f"{'approved' if approved else 'rejected'} by {by}: {why}"[:4900]})
     there = replace(desk, paths=Paths(Path(one.root)))  # the decision is about the data that it was trained on
     decision = promotion.promote(there, desk.registry.version(number), verdict, by=by)
     _file(desk.paths, number).unlink()

@@ -21,15 +21,28 @@ from flows.shared.notify import Notice
 from flows.shared.promoting import QUARANTINED, Desk, Ended, Told, carry_out, drift, in_words
 from flows.shared.registry import Version
 
+APPROVAL = "approval"
+"""Tag of a version: who approved or rejected it and why, or who did without."""
+
 
 class NotPromotable(UserFault):
     """A version lacks what a promotion needs."""
 
 
 def promote_version(
-    desk: Desk, number: str, *, reason: str, by: str | None = None, force: bool = False, told: Told = lambda arrow: None
+    desk: Desk,
+    number: str,
+    *,
+    reason: str,
+    by: str | None = None,
+    force: bool = False,
+    now: bool = False,
+    told: Told = lambda arrow: None,
 ) -> Ended:
-    """Make a registered version champion; without `force` only one that its gate let through and nobody quarantined."""
+    """Make a registered version champion; without `force` only one that its gate let through and nobody quarantined.
+
+    Where approval is required it must have it, or `now` and a name: who did without it is on the version for good.
+    """
     carry_out(desk, wait=False)
     version = _version(desk, number)
     named, on_record = desk.champion(), desk.ledger.champion()
@@ -42,6 +55,8 @@ def promote_version(
     if not force:
         _require_good(version)
     _verify(desk, version)
+    if _lacks_approval(desk, version):
+        version = _without_approval(desk, version, reason=reason, by=by, now=now)
     intent = Intent(
         kind="promote",
         source=on_record,
@@ -53,7 +68,10 @@ def promote_version(
         force=force,
         evidence=evidence_of(version),
     )
-    return start(desk, intent, told)
+    ended = start(desk, intent, told)
+    if ended.state == "DONE":
+        (desk.paths.approvals / f"{number}.jsonl").unlink(missing_ok=True)  # its verdict waits no more
+    return ended
 
 
 def rollback(
@@ -172,6 +190,23 @@ def _tell_rollback(desk: Desk, intent: Intent, ended: Ended) -> None:
         tell(desk.paths, Notice("rolled-back", title, f"{intent.by}: {intent.reason}"))
 
 
+def _lacks_approval(desk: Desk, version: Version) -> bool:
+    return desk.settings.approval == "required" and not version.tags.get(APPROVAL, "").startswith("approved")
+
+
+def _without_approval(desk: Desk, version: Version, *, reason: str, by: str | None, now: bool) -> Version:
+    """The version, marked with who promotes it unapproved; `NotPromotable` unless that was asked for by name."""
+    if not now or by is None:
+        word = version.tags.get(APPROVAL, "nobody has approved it")
+        raise NotPromotable(
+            f"approval is required (mlflow/registry.yaml), and of version {version.number}: {word}. "
+            f"`qanat approve {version.number} --why ...` where its verdict waits; "
+            "`--now --by NAME` promotes it all the same and keeps the name"
+        )
+    desk.registry.tag_version(version.number, {APPROVAL: f"done without by {by}: {reason}"[:4900]})
+    return desk.registry.version(version.number)
+
+
 def _require_good(version: Version) -> None:
     if QUARANTINED in version.tags:
         raise NotPromotable(
@@ -231,6 +266,7 @@ def _story(intent: Entry, entries: tuple[Entry, ...]) -> list[str]:
 
 _SHOWN = (
     ("gate", "gate.decision"),
+    ("approval", "approval"),
     ("report", "gate.report.sha256"),
     ("commit", "git.sha"),
     ("dvc.lock", "dvc.lock.sha256"),

@@ -34,6 +34,12 @@ def read_commit(root: Path) -> Commit:
     return Commit(sha=sha.strip(), dirty=changes is None or bool(changes.strip()))
 
 
+def subject_of(root: Path, sha: str) -> str | None:
+    """Date and subject of a commit; None when this repository does not have it."""
+    told = _git(root, "log", "-1", "--format=%cs %s", f"{sha}^{{commit}}", "--")
+    return None if told is None else told.strip()
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)

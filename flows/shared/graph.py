@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import networkx
 import yaml
 
 from flows.shared.faults import UserFault
@@ -50,6 +49,8 @@ def open_repo(root: Path) -> Iterator[Any]:
 
 def stage_names(root: Path) -> tuple[str, ...]:
     """Stages of the project's `dvc.yaml`, every one after the stages it depends on."""
+    import networkx  # half a second that a stage, which only looks up its own definition, need not spend
+
     with open_repo(root) as repo:
         graph = networkx.DiGraph()
         for stage in repo.index.graph:
@@ -80,10 +81,39 @@ def is_changed_data(root: Path, file: Path) -> bool:
 
 
 def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
-    """The stage's entry in `dvc.yaml`, as written; empty when there is none."""
-    stages = (yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8")) or {}).get("stages") or {}
-    definition: Mapping[str, Any] = stages.get(stage) or {}
-    return definition
+    """The stage's entry in `dvc.yaml`, its templates filled in from `params.yaml`; empty when there is none."""
+    stages = _read(root / "dvc.yaml").get("stages") or {}
+    name, _, key = stage.partition("@")
+    definition, values = stages.get(name) or {}, _read(root / "params.yaml")
+    if "foreach" in definition:
+        list_name = definition["foreach"][2:-1]
+        item = _lookup(f"{list_name}.{key}", values)
+        definition, values = definition["do"], {**values, "key": key, "item": item}
+    filled: Mapping[str, Any] = _filled(definition, values)
+    return filled
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
+
+
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """`${a.b}` replaced wherever it stands, as DVC does."""
+    if isinstance(value, dict):
+        return {name: _filled(inner, values) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(.*?)\}", lambda found: str(_lookup(found[1], values)), value)
+    return value
+
+
+def _lookup(path: str, values: Any) -> Any:
+    for name in path.strip().split("."):
+        if not isinstance(values, dict) or name not in values:
+            raise UserFault(f"params.yaml: {path.strip()}: is not there, and dvc.yaml asks for it")
+        values = values[name]
+    return values
 
 
 def _status(root: Path, targets: list[str] | None) -> dict[str, Changes]:

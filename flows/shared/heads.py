@@ -29,13 +29,12 @@ def write_values_of(
     settings = run.params.reinforce
     if not settings.critic.values or not trajectories:
         return
-    names = dict.fromkeys(name for problem in problems.values() for name in problem.tool_names)
     fitted = finish_values(
         policy.model,
         trajectories,
         problems,
         encoder,
-        Vocabulary(policy.chat.call_opening, {name: policy.chat.encode(name) for name in names}),
+        vocabulary_of(policy, problems),
         settings.critic,
         units=PriceSheet(run.params.prices).units,
         tokens_per_pass=settings.tokens_per_pass,
@@ -45,17 +44,24 @@ def write_values_of(
     run.log_metrics(fitted.metrics)
 
 
+def vocabulary_of(policy: Policy, problems: Mapping[str, Problem]) -> Vocabulary:
+    """Tokens by which the policy opens a call of any tool that the problems offer."""
+    names = dict.fromkeys(name for problem in problems.values() for name in problem.tool_names)
+    return Vocabulary(policy.chat.call_opening, {name: policy.chat.encode(name) for name in names})
+
+
 def write_q_of(
     run: StageRun,
     policy: Policy,
     encoder: Encoder,
     problems: Mapping[str, Problem],
     trajectories: Sequence[Trajectory],
+    start: Path,
     folder: Path,
 ) -> None:
-    """The reinforced model's Q head, fitted to `policy`, in `folder`; nothing when that model has none."""
+    """The Q head of the model in `start`, fitted to `policy`, in `folder`; nothing when that model has none."""
     settings = run.params.reinforce
-    head = read_q(run.paths.model("reinforced"), features=int(policy.model.config.hidden_size))
+    head = read_q(start, features=int(policy.model.config.hidden_size))
     if head is not None:
         limit = settings.tokens_per_pass
         write_q(

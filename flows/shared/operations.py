@@ -1,4 +1,4 @@
-"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, notifications, room on the disk, retention.
+"""`infra/qanat.yaml`, validated: ports, the trigger on annotations, their page, the server, notifications, disk, gc.
 
 Takes the project's paths; gives frozen settings, the defaults where there is no file. Does not start anything.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
+from components.serving.settings import ServeSettings
 from flows.shared.params import BadParams
 from flows.shared.paths import Paths
 
@@ -28,6 +29,9 @@ class Ports(_Strict):
 
     prefect: Port = 4200
     mlflow: Port = 5000
+    annotation: Port = 4300
+    serve: Port = 8000
+    """The model server (section `serve` says on which address)."""
 
 
 class WatchSettings(_Strict):
@@ -43,6 +47,15 @@ class WatchSettings(_Strict):
     """How often the folder is looked at."""
     attempts: int = Field(default=3, ge=1)
     """Retrains for the same annotations when one was interrupted (crash, reboot); one that failed is not repeated."""
+
+
+class AnnotationSettings(_Strict):
+    """How annotators share the queue of the annotation page."""
+
+    claim_seconds: float = Field(default=900.0, gt=0, allow_inf_nan=False)
+    """A case that somebody opened is shown to nobody else for so long."""
+    doubled: float = Field(default=0.1, ge=0, le=1)
+    """Share of cases that two people are to annotate, so that their agreement is known."""
 
 
 class Hook(_Strict):
@@ -74,10 +87,13 @@ class Operations(_Strict):
 
     ports: Ports = Ports()
     watch: WatchSettings = WatchSettings()
+    annotation: AnnotationSettings = AnnotationSettings()
     notify: tuple[Hook, ...] = ()
     free_gigabytes: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     """A stage does not start with less room on the disk."""
     retention: Retention = Retention()
+    serve: ServeSettings = ServeSettings()
+    """The model server (components/serving/settings.py explains every key)."""
 
 
 def load_operations(paths: Paths) -> Operations:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from components.search.settings import SelfplaySettings
     from components.tools.settings import PriceSettings, ToolSettings
     from components.training.settings import CloneSettings, DistilSettings, ReinforceSettings
+    from flows.shared.generations import GenerationSettings
 
 Profile = Literal["demo", "full", "smoke"]
 PROFILES: tuple[str, ...] = get_args(Profile)
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "reward": ("components.reward.settings", "RewardSettings"),
     "clone": ("components.training.settings", "CloneSettings"),
     "reinforce": ("components.training.settings", "ReinforceSettings"),
+    "generations": ("flows.shared.generations", "GenerationSettings"),
     "selfplay": ("components.search.settings", "SelfplaySettings"),
     "distil": ("components.training.settings", "DistilSettings"),
     "evaluate": ("components.evaluation.settings", "EvaluateSettings"),
@@ -78,6 +80,7 @@ class Params:
         reward: RewardSettings
         clone: CloneSettings
         reinforce: ReinforceSettings
+        generations: GenerationSettings
         selfplay: SelfplaySettings
         distil: DistilSettings
         evaluate: EvaluateSettings
@@ -197,6 +200,8 @@ def _settings(where: tuple[str, str], file: str, section: str, values: Mapping[s
         raise BadParams("\n".join(f"{file}: {section}{fault}" for fault in faults)) from None
 
 
+_MAY_HOLD_SECRETS = {"own", "searxng_url"}
+"""Keys whose values are never repeated: a secret that was written there by mistake would be in the logs as well."""
 _BOUNDS = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
 _LIMITS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
@@ -209,6 +214,8 @@ def _readable(fault: Any, settings_class: type[BaseModel]) -> str:
         return f"{key}: must be {_BOUNDS[kind]} {fault['ctx'][_LIMITS[kind]]:g}, is {value!r}"
     if kind == "extra_forbidden":
         return f"{key}: unknown key{_did_you_mean(str(fault['loc'][-1]), tuple(settings_class.model_fields))}"
+    if _MAY_HOLD_SECRETS & set(fault["loc"]):
+        return f"{key}: {fault['msg'].removeprefix('Value error, ')}"
     if kind.split("_")[0] in _KINDS and kind.endswith(("_type", "_parsing", "_from_float")):
         return f"{key}: must be {_KINDS[kind.split('_')[0]]}, is {value!r}"
     message = fault["msg"].removeprefix("Value error, ")

@@ -27,6 +27,30 @@ def find_root(start: Path | None = None) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfplayPaths:
+    """What one self-play wrote."""
+
+    folder: Path
+
+    @property
+    def nodes(self) -> Path:
+        return self.folder / "nodes.parquet"
+
+    @property
+    def trajectories(self) -> Path:
+        return self.folder / "trajectories.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    @property
+    def pages(self) -> Path:
+        """One HTML page a searched tree."""
+        return self.folder / "trees"
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Where things are, below `root`."""
 
@@ -63,6 +87,11 @@ class Paths:
         return self.annotations / "seed.jsonl"
 
     @property
+    def composite_seed(self) -> Path:
+        """The seed set's demonstrations of the composite's calls to itself; only where they are on offer."""
+        return self.annotations / "seed_composite.jsonl"
+
+    @property
     def own(self) -> Path:
         """What people bring: functions as tools, problems."""
         return self.root / "own"
@@ -73,7 +102,7 @@ class Paths:
         return self.root / "data"
 
     def model(self, name: str) -> Path:
-        """Folder of a model: base, clone, reinforced or final."""
+        """Folder of a model: base, clone, reinforced, final, or that of an earlier generation."""
         return self.data / "models" / name
 
     @property
@@ -122,13 +151,9 @@ class Paths:
     def direct(self) -> Path:
         return self.all_demonstrations / "direct.jsonl"
 
-    @property
-    def selfplay(self) -> Path:
-        return self.data / "selfplay"
-
-    @property
-    def selfplay_nodes(self) -> Path:
-        return self.selfplay / "nodes.parquet"
+    def selfplay(self, generation: str | None = None) -> SelfplayPaths:
+        """What self-play wrote: that of the last generation, or of an earlier one."""
+        return SelfplayPaths(self.data / "selfplay" if generation is None else self.data / "generations" / generation)
 
     @property
     def rollouts(self) -> Path:
@@ -136,17 +161,9 @@ class Paths:
         return self.data / "rollouts" / "judged.jsonl"
 
     @property
-    def selfplay_trajectories(self) -> Path:
-        return self.selfplay / "trajectories.jsonl"
-
-    @property
-    def selfplay_summary(self) -> Path:
-        return self.selfplay / "summary.json"
-
-    @property
-    def selfplay_pages(self) -> Path:
-        """One HTML page a searched tree."""
-        return self.selfplay / "trees"
+    def feedback(self) -> Path:
+        """What users said of served answers; the model server appends."""
+        return self.served_responses / "feedback.jsonl"
 
     @property
     def reports(self) -> Path:
@@ -187,9 +204,23 @@ class Paths:
         return self.evaluation / "rows.jsonl"
 
     @property
+    def trial_attempts(self) -> Path:
+        """What search and its rivals made of held-out problems; left by experiments only."""
+        return self.reports / "trial" / "attempts.jsonl"
+
+    @property
+    def trial_figures(self) -> Path:
+        return self.reports / "trial" / "figures.json"
+
+    @property
     def rescored(self) -> Path:
         """Folder of trajectories scored again: no output of a stage, so that a new file there makes no stage run."""
         return self.data / "rescored"
+
+    @property
+    def served_responses(self) -> Path:
+        """What the model server records: responses, the shadow's pairs and `feedback.jsonl`. Never tracked."""
+        return self.data / "serving"
 
     def run_ref(self, stage: str) -> Path:
         """Which MLflow run, commit and seed made the outputs of `stage`."""
@@ -251,6 +282,11 @@ class Paths:
         return self.store / "intake"
 
     @property
+    def annotation_claims(self) -> Path:
+        """Who works on which case of the annotation page."""
+        return self.store / "annotation.db"
+
+    @property
     def newest_retrain(self) -> Path:
         """Which annotations the newest retrain was asked for."""
         return self.store / "newest-retrain.json"
@@ -284,6 +320,16 @@ class Paths:
     def services(self) -> Path:
         """What `qanat up` runs: for its successor, which ends what a killed one left."""
         return self.store / "services.json"
+
+    @property
+    def traffic(self) -> Path:
+        """Which versions are canary and shadow."""
+        return self.store / "traffic.json"
+
+    @property
+    def served_models(self) -> Path:
+        """The model server's own copies of versions, by digest."""
+        return self.store / "served"
 
     @property
     def up(self) -> Path:

@@ -7,7 +7,6 @@ on the present problems is passed in.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from typing import Any
 from components.evaluation.gate import decide, problem_set
 from components.evaluation.rows import EvalRow
 from components.evaluation.settings import GateSettings
-from components.records.codec import from_json, to_json
+from components.records.codec import to_json
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.report import GateResult, PromotionDecision
 from flows.shared.by_hand import NotPromotable, evidence_of, require_tags, start
+from flows.shared.decisions import lock_digest, write_decision
 from flows.shared.environ import actor
 from flows.shared.git import read_commit
 from flows.shared.inputs import dvc_hash
@@ -41,11 +41,6 @@ class Compared:
 
     challenger: tuple[EvalRow, ...]
     champion: tuple[EvalRow, ...]
-
-
-def lock_digest(paths: Paths) -> str:
-    """sha256 of `dvc.lock`: the state of all data and models."""
-    return hashlib.sha256(paths.dvc_lock.read_bytes()).hexdigest() if paths.dvc_lock.is_file() else "none"
 
 
 def register(desk: Desk, *, flow_run_id: str) -> Version:
@@ -149,21 +144,6 @@ def _intent(desk: Desk, version: Version, verdict: GateResult, by: str) -> Inten
     source = verdict.champion.removeprefix("version ") if verdict.champion.startswith("version ") else None
     evidence = {**evidence_of(desk.registry.version(version.number)), "gate": to_json(verdict)}
     return Intent("promote", source, version.number, version.digest, by, verdict.reason, source, evidence=evidence)
-
-
-def read_decision(paths: Paths) -> PromotionDecision | None:
-    """The decision taken for the present `dvc.lock`; None when none was taken yet."""
-    file = paths.decision(lock_digest(paths))
-    return from_json(PromotionDecision, json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-
-
-def write_decision(paths: Paths, decision: PromotionDecision) -> None:
-    """Keep the decision for the present `dvc.lock`."""
-    file = paths.decision(lock_digest(paths))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(to_json(decision), indent=2) + "\n", encoding="utf-8")
-    temporary.replace(file)
 
 
 def _lineage_run(desk: Desk) -> str:

@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 from components.evaluation.gate_report import gate_markdown
 from components.schema.report import GateResult, PromotionDecision
 from flows.shared import approvals, promotion
+from flows.shared.artifacts import show_links
 from flows.shared.by_hand import reconcile
 from flows.shared.conditions import check_conditions
 from flows.shared.notices import tell
@@ -69,6 +70,7 @@ def promote_payload(paths: Paths) -> PromotionDecision:
     desk = open_desk(paths)
     put_right(desk)
     version = register(desk)
+    show_links(desk, version)
     verdict = gate(desk, version)
     decision = promote(desk, version, verdict)
     if decision.promoted:

@@ -44,6 +44,16 @@ class Version:
         return self.tags.get(DIGEST_TAG, "")
 
 
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the store remembers it."""
+
+    run_id: str
+    name: str
+    status: str
+    tags: Mapping[str, str]
+
+
 class Registry:
     """One connection to one store and experiment."""
 
@@ -84,6 +94,27 @@ class Registry:
         except MlflowException:
             return None
         return None if info.end_time is None else (info.end_time - info.start_time) / 1000
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Every run of the experiment."""
+        found, token = [], None
+        while True:
+            page = self._client.search_runs([self._experiment_id], max_results=1000, page_token=token)
+            found += [_run_record(run) for run in page]
+            token = page.token
+            if not token:
+                return tuple(found)
+
+    def read_text(self, run_id: str, name: str) -> str | None:
+        """The text file of this name that is kept with the run; None when there is none."""
+        if name not in {one.path for one in self._client.list_artifacts(run_id)}:
+            return None
+        file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)
+        return Path(str(file)).read_text(encoding="utf-8")
+
+    def page_of_run(self, run_id: str) -> str:
+        """The page of a run, below the address of MLflow's pages."""
+        return f"experiments/{self._client.get_run(run_id).info.experiment_id}/runs/{run_id}"
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Record parameters; values that a resumed run has already are left."""
@@ -192,10 +223,22 @@ class Registry:
         if self.alias(alias) is not None:
             self._client.delete_registered_model_alias(self.model, alias)
 
+    def aliases(self) -> dict[str, str]:
+        """Every alias of the model and the number of the version that it names."""
+        if not self._has_model():
+            return {}
+        found = self._client.get_registered_model(self.model).aliases
+        return {str(alias): str(number) for alias, number in found.items()}
+
     def folder(self, version: Version) -> Path:
         """The version's payload on this machine: the stored folder itself for a local store, else a download."""
         source = self._client.get_model_version_download_uri(self.model, version.number)
         return Path(str(mlflow.artifacts.download_artifacts(artifact_uri=source)))
+
+    def fetch(self, version: Version, into: Path) -> Path:
+        """A copy of the version's payload below the folder `into`."""
+        source = self._client.get_model_version_download_uri(self.model, version.number)
+        return Path(str(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(into))))
 
     # --- private
 
@@ -226,6 +269,11 @@ class Registry:
             return self._client.get_registered_model(self.model) is not None
         except MlflowException:
             return False
+
+
+def _run_record(found: Any) -> RunRecord:
+    info = found.info
+    return RunRecord(str(info.run_id), str(info.run_name or ""), str(info.status), dict(found.data.tags))
 
 
 def _version(found: Any) -> Version:

@@ -15,10 +15,10 @@ from components.evaluation.report import difference_lines, terminal_table
 from components.evaluation.summary import Report
 from components.records.codec import from_json
 from flows.shared import graph
+from flows.shared.decisions import read_decision
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 from flows.shared.promoting import drift, open_desk
-from flows.shared.promotion import read_decision
 
 WIDE = 92
 ONLY_WIDE = frozenset({"Decision regret", "Utility"})

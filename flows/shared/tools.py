@@ -62,12 +62,12 @@ def _opened(
 
 
 def _surroundings(paths: Paths, params: Params) -> Surroundings:
-    _make_importable(paths.root)
+    make_importable(paths.root)
     named = params.tools.own.variables()
     return Surroundings(paths.own, {name: os.environ[name] for name in named if name in os.environ})
 
 
-def _make_importable(root: Path) -> None:
+def make_importable(root: Path) -> None:
     """`own` can be imported; last on the path, so that nothing in the project hides an installed library."""
     if str(root) not in sys.path:
         sys.path.append(str(root))

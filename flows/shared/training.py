@@ -14,6 +14,7 @@ from pathlib import Path
 from components.policy.constrained import ArgumentGrammars
 from components.policy.load import load_policy, save_model
 from components.policy.policy import Policy
+from components.policy.told_price import Levels, spread_prices
 from components.records.atomic import write_lines
 from components.records.jsonl import read_records
 from components.records.problems import read_problems
@@ -51,9 +52,10 @@ def open_encoder(policy: Policy, specs: Sequence[ToolSpec]) -> Encoder:
     return Encoder(policy.chat, ArgumentGrammars(policy.chat, vocabulary=int(policy.model.config.vocab_size)), specs_of)
 
 
-def train_problems(run: StageRun) -> dict[str, Problem]:
-    """Train problems by id."""
-    return {problem.problem_id: problem for problem in read_problems(run.paths.problems("train"))}
+def train_problems(run: StageRun, levels: Levels = ()) -> dict[str, Problem]:
+    """Train problems by id, told the prices that the model follows, if it does: each its own one in every stage."""
+    problems = spread_prices(read_problems(run.paths.problems("train")), levels)
+    return {problem.problem_id: problem for problem in problems}
 
 
 def reporter(run: StageRun, total: int, also: Callable[[int, Mapping[str, float]], None] | None = None) -> Report:

@@ -1,13 +1,13 @@
 """Whether a run would do anything.
 
-Takes the project's paths; gives yes or no. Starts no server and imports no Prefect.
+Takes the project's paths; gives yes or no. Starts no server and imports neither Prefect nor MLflow.
 """
 
 from __future__ import annotations
 
+from flows.shared.decisions import read_decision
 from flows.shared.graph import changed_stages
 from flows.shared.paths import Paths
-from flows.shared.promotion import read_decision
 
 
 def nothing_to_do(paths: Paths) -> bool:

@@ -30,6 +30,8 @@ KEPT = (
     "data/reports/evaluation/rows.jsonl",
     "data/reports/evaluation/trajectories.jsonl",
     "data/reports/reinforce_steps.jsonl",
+    "data/reports/trial/attempts.jsonl",
+    "data/reports/trial/figures.json",
 )
 """What is kept of a variant's project, where it exists."""
 CODE = ("components/", "flows/", "own/", "dvc.yaml", "constraints.txt")
@@ -73,9 +75,9 @@ def parameters(paths: Paths, variant: Variant, *, seed: int, profile: str) -> di
 
 
 def key_of(paths: Paths, params: Mapping[str, Any], variant: Variant) -> str:
-    """Changes when code, annotations, parameters, seed or the last model change."""
+    """Changes when code, annotations, parameters, seed, the last model or what is done with it change."""
     resolved = {name: _resolve(value, str(params["profile"])) for name, value in params.items()}
-    return stable_hash([_tree(paths), resolved, variant.last], length=20)
+    return stable_hash([_tree(paths), resolved, variant.last, variant.trial], length=20)
 
 
 def _resolve(value: Any, profile: str) -> Any:
@@ -122,14 +124,23 @@ def copy_project(paths: Paths, project: Path, params: Mapping[str, Any]) -> Path
 
 
 def commands(project: Path, variant: Variant) -> list[list[str]]:
-    """The stages up to the one that makes the last model, by DVC; then the evaluation, on its own.
+    """The stages up to the one that makes the last model, by DVC; then, on their own, the evaluation and the trial.
 
     `evaluate` depends on all models, so DVC would ask for those that the variant does without.
     """
     stages = list(graph.stage_names(project))
     wanted = stages[: stages.index(STAGE_OF[variant.last]) + 1]
     repro = [["dvc", "repro", "--single-item", stage] for stage in wanted]
-    return [*repro, [sys.executable, "-m", "flows.stages.evaluate"]]
+    after = ("evaluate", "trial") if variant.trial else ("evaluate",)
+    played = [[sys.executable, "-m", f"flows.stages.{stage}"] for stage in after]
+    return [*_annotating(project, variant), *repro, *played]
+
+
+def _annotating(project: Path, variant: Variant) -> list[list[str]]:
+    """The seed set anew where the variant offers nested calls, for which it has demonstrations of its own."""
+    seeded = (project / "data" / "annotations" / "seed.jsonl").is_file()
+    nested = "tools.composite" in variant.params
+    return [[sys.executable, "-m", "flows.cli", "annotations", "seed"]] if seeded and nested else []
 
 
 def _step(command: Sequence[str], project: Path, paths: Paths, groups: Groups, say: Callable[[str], None]) -> None:

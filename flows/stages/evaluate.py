@@ -13,26 +13,26 @@ from functools import partial
 from typing import Any
 
 from components.evaluation.collect import Act, Batch, collect, missing_batches, save_batch, spread
-from components.evaluation.policies import Play, plan
+from components.evaluation.policies import Play, plan, tools_of
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
 from components.evaluation.samples import choose, choose_samples
 from components.evaluation.spans import trajectory_span
 from components.evaluation.summary import flat_metrics, summarise
+from components.policy.told_price import read_levels
 from components.records.atomic import write_json
 from components.records.codec import to_json
 from components.records.jsonl import read_rows, write_records
 from components.records.manifest import verify_manifest
 from components.records.problems import read_problems
-from components.rollout import RolloutSettings, rollout
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.prices import PriceSheet
-from flows.shared.acting import open_actor
 from flows.shared.crew import deal
 from flows.shared.environ import Parallel, parallel
-from flows.shared.params import Params, load_params
+from flows.shared.params import BadParams, Params, load_params
 from flows.shared.paths import Paths
+from flows.shared.playing import open_player
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "evaluate"
@@ -48,7 +48,9 @@ def main() -> None:
 def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Trajectory, ...]]:
     started = time.monotonic()
 
-    plays = plan(run.params.evaluate.judged_model)
+    settings = run.params.evaluate
+    _check_prices(run)
+    plays = plan(settings.judged_model, tools_of(problems), settings.prices)
 
     def told(play: Play, done: int, total: int) -> None:
         step = plays.index(play) * total + done
@@ -60,25 +62,25 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
         with _open_act(run.paths, run.params, model) as act:
             yield act
 
-    batch_size, crew = run.params.evaluate.batch_size, parallel()
+    crew = parallel()
     if crew is not None:
-        _play_by(crew, run, missing_batches(plays, problems, run.work, batch_size=batch_size))
-    return collect(plays, problems, run.work, batch_size=batch_size, open_model=open_model, told=told)
+        _play_by(crew, run, missing_batches(plays, problems, run.work, batch_size=settings.batch_size))
+    return collect(plays, problems, run.work, batch_size=settings.batch_size, open_model=open_model, told=told)
 
 
 @contextlib.contextmanager
 def _open_act(paths: Paths, params: Params, model: str) -> Iterator[Act]:
-    with open_actor(paths, params, paths.model(model), policy_id=model) as actor:
+    with open_player(paths, params, paths.model(model), policy_id=model) as player:
 
         def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
-            shown = RolloutSettings(show_tools=play.model != "base")
-            return rollout(actor.policy, batch, actor.toolbox, seed=params.seed, force=play.force or (), settings=shown)
+            force, shown = play.force or (), play.model != "base"
+            return player.play(batch, seed=params.seed, price=play.price, force=force, show_tools=shown)
 
         yield act
 
 
 def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch]) -> None:
-    """Let a crew play the batches; each is saved as soon as it is done."""
+    """Let a crew play the batches; each is saved as soon as it is done, and `collect` reads them."""
     for model in dict.fromkeys(batch.play.model for batch in batches):
         verify_manifest(run.paths.model(model))
     finished = 0
@@ -101,6 +103,8 @@ def open_play(paths: Paths) -> Iterator[Callable[[Batch], tuple[Trajectory, ...]
 
         def play(batch: Batch) -> tuple[Trajectory, ...]:
             model = batch.play.model
+            if not batch.problems:
+                return ()
             if model not in opened:
                 held.close()
                 opened.clear()
@@ -108,6 +112,16 @@ def open_play(paths: Paths) -> Iterator[Callable[[Batch], tuple[Trajectory, ...]
             return tuple(opened[model](batch.play, batch.problems))
 
         yield play
+
+
+def _check_prices(run: StageRun) -> None:
+    """Before anything is played: whether the last model can be told the prices that are asked for."""
+    settings = run.params.evaluate
+    if settings.prices and not read_levels(run.paths.model(settings.judged_model)):
+        raise BadParams(
+            f"params.yaml: evaluate.prices: data/models/{settings.judged_model} follows no price: set "
+            "reinforce.price_conditioned, then `qanat run`"
+        )
 
 
 def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequence[Trajectory]]) -> None:

@@ -6,12 +6,15 @@ Takes the clone; gives models/reinforced and, for distillation, what every decis
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from components.policy.direct import make_score_reference
 from components.policy.policy import Policy
+from components.policy.told_price import write_levels
 from components.records.jsonl import read_records, write_records
 from components.records.manifest import verify_manifest
+from components.reward.at_price import at_price
 from components.reward.preference import verdict_of
 from components.rollout.groups import Collector, GroupSettings
 from components.schema.curated import ActionPreference
@@ -24,12 +27,13 @@ from components.training.examples import DIRECT, KEEP, Example
 from components.training.forms import make_form
 from components.training.guards import TrainingStopped
 from components.training.inputs import Material, Replay, Vocabulary
-from components.training.material import Encoder, material
+from components.training.material import Encoder, Repriced, as_it_is, material
 from components.training.reinforce import clone_hidden, reinforce
 from flows.shared.acting import Actor, equip
 from flows.shared.contrasted import ContrastedPairs
 from flows.shared.faults import UserFault
 from flows.shared.heads import write_values_of
+from flows.shared.memory import give_back
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import (
     StepLog,
@@ -64,7 +68,7 @@ def main() -> None:
 
 def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None:
     settings, log = run.params.reinforce, StepLog(run.work / "steps.jsonl")
-    encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
+    encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run, settings.price_conditioned)
     form = make_form(policy.model, settings, _vocabulary(actor), seed=child_seed(run.seed, settings.form))
     kept = encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems, KEEP)
     direct = encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT)
@@ -89,6 +93,7 @@ def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None
 
     def also(folder: Path) -> None:
         form.export(folder)
+        write_levels(folder, settings.price_conditioned)
         write_values_of(run, policy, encoder, problems, trajectories, folder)
 
     save_trained(run, policy, "reinforced", also)
@@ -142,6 +147,7 @@ def _material_of(
         verdict=verdict_of(read_records(run.paths.preferences, ActionPreference)),
     )
     judged: list[Group] = []
+    repriced = _repriced(run, actor, encoder)
     pairs = ContrastedPairs(run, policy, encoder, problems)
 
     def material_of(step: int) -> Material:
@@ -150,11 +156,27 @@ def _material_of(
             return pairs.add_to(material(collector.siblings(step), replay, encoder, settings), step)
         if not judged:
             judged.extend(_judged(run, collector))
-            pairs.judged(judged)
+            pairs.judged([told for group in judged for told in repriced(group)])
         chosen = indices(len(judged), settings.decision_batch, seed=run.seed, step=step - settings.judge_from())
-        return pairs.add_to(material([judged[i] for i in chosen], replay, encoder, settings), step)
+        learnt = material([judged[i] for i in chosen], replay, encoder, settings, repriced=repriced)
+        return pairs.add_to(learnt, step)
 
     return material_of
+
+
+def _repriced(run: StageRun, actor: Actor, encoder: Encoder) -> Repriced:
+    """A judged root under every price that the policy learns to follow; as it is when it learns none."""
+    levels = run.params.reinforce.price_conditioned
+
+    def told(group: Group) -> list[Group]:
+        problems = [replace(group.problem, price=level) for level in levels]
+        contexts = map(encoder.context, problems)
+        return [
+            at_price(group, problem, context, prices=actor.prices, settings=run.params.reward)
+            for problem, context in zip(problems, contexts, strict=True)
+        ]
+
+    return told if levels else as_it_is
 
 
 def _judged(run: StageRun, collector: Collector) -> list[Group]:
@@ -166,7 +188,9 @@ def _judged(run: StageRun, collector: Collector) -> list[Group]:
         def told(done: int) -> None:
             run.progress(steps, settings.steps, f"decisions judged {done}/{settings.judged}")
 
+        give_back()
         write_records(file, collector.decisions(settings.judged, at_once=settings.judged_at_once, told=told))
+        give_back()
     return list(read_records(file, Group))
 
 

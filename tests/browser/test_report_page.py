@@ -10,7 +10,6 @@ import pytest
 from browser_page import opened
 from playwright.sync_api import Page, expect
 
-from components.evaluation.policies import PLAN
 from components.evaluation.report import write_html
 from components.evaluation.samples import choose_samples
 
@@ -18,8 +17,8 @@ from components.evaluation.samples import choose_samples
 @pytest.fixture(scope="module")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     solved = made.problems(160)
-    samples = choose_samples(solved, made.trajectories(PLAN[-1], solved), made.price, count=20)
-    hostile = choose_samples(solved[:1], made.trajectories(PLAN[-1], solved[:1]), made.price, count=1)
+    samples = choose_samples(solved, made.trajectories(made.PLAN[-1], solved), made.price, count=20)
+    hostile = choose_samples(solved[:1], made.trajectories(made.PLAN[-1], solved[:1]), made.price, count=1)
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_html(path, made.report(resamples=200), (*hostile, *samples), made.reward_steps())
     return path

@@ -78,12 +78,15 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a real server on loopback; flows of this process use it."""
     paths = Paths(tmp_path_factory.mktemp("prefect"))
     paths.prefect_home.mkdir(parents=True)
-    environ.prepare(paths)
-    with alone(paths.serving) as groups, prefect_server.api(paths, groups) as url:
-        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    with pytest.MonkeyPatch.context() as patch, alone(paths.serving) as groups:
+        # set, not filled in: an earlier test that called `main` has filled in the home of a project of its own
+        patch.setenv("PREFECT_HOME", str(paths.prefect_home))
+        environ.prepare(paths)
+        with prefect_server.api(paths, groups) as url:
+            from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: paths.prefect_home}):
-            yield url
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: paths.prefect_home}):
+                yield url
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +98,17 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A git repository with a DAG of three stages; the second one uses the frame and can be paused."""
+    return _make_project(tmp_path, mlflow_store, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Path) -> Iterator[Paths]:
+    """The same, one for all tests of a file: they leave it as it was."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _make_project(tmp_path_factory.mktemp("shared"), mlflow_store, monkeypatch)
+
+
+def _make_project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     files = {"dvc.yaml": DAG, "params.yaml": "profile: demo\nseed: 0\n", "data/source.txt": "water\n"}
     files["mlflow/registry.yaml"] = REGISTRY.format(model=tmp_path.name)
     scripts = {"stages/first.py": FIRST, "stages/second.py": SECOND, "stages/third.py": THIRD}

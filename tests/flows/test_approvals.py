@@ -9,7 +9,7 @@ from components.schema.report import GateResult
 from flows.approve import settle, waiting_lines
 from flows.shared import approvals, promotion
 from flows.shared.approvals import NothingWaits
-from flows.shared.by_hand import history_lines
+from flows.shared.by_hand import NotPromotable, history_lines, promote_version
 from flows.shared.paths import Paths
 from flows.shared.promoting import Desk, open_desk
 from flows.shared.registry import Version
@@ -67,3 +67,26 @@ def test_verdict_over_a_champion_that_was_replaced_since_is_refused(desk: Desk) 
     with pytest.raises(NothingWaits, match="compared with clone, the champion is version 2 now"):
         settle(desk.paths, "1", approved=True, by="ann", why="late")
     assert approvals.waiting(desk.paths) != ()
+
+
+def test_a_person_cannot_pass_by_the_approval_unless_by_name_and_on_record(desk: Desk) -> None:
+    version = _version(desk, "one")
+    desk.registry.tag_version(version.number, {"gate.decision": "promote"})
+    approvals.wait(desk, version, BETTER)
+    for asked in ({}, {"now": True}, {"by": "bob"}, {"force": True}):
+        with pytest.raises(NotPromotable, match=r"approval is required .*nobody has approved it.*`qanat approve 1"):
+            promote_version(desk, "1", reason="I want it", **asked)  # type: ignore[arg-type]
+    assert desk.champion() is None
+    assert promote_version(desk, "1", reason="the site is down", by="bob", now=True).state == "DONE"
+    assert "  approval  done without by bob: the site is down" in history_lines(desk)
+    assert approvals.waiting(desk.paths) == ()
+
+
+def test_a_rejected_version_needs_the_same_word_and_an_approved_one_needs_none(desk: Desk) -> None:
+    for weights, approved in (("one", False), ("two", True)):
+        version = _version(desk, weights)
+        desk.registry.tag_version(version.number, {"gate.decision": "promote"})
+        desk.registry.tag_version(version.number, {"approval": f"{'approved' if approved else 'rejected'} by ann: x"})
+    with pytest.raises(NotPromotable, match="of version 1: rejected by ann: x"):
+        promote_version(desk, "1", reason="I want it")
+    assert promote_version(desk, "2", reason="as approved").state == "DONE"

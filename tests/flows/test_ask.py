@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_policy
 
 from components.policy.heads import QHead, write_q
-from flows.ask import NoQ, q_head
+from flows.ask import NoQ, check_q
 
 
-def test_a_champion_without_q_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_champion_without_q_is_told_with_what_to_do_until_it_has_one(tmp_path: Path) -> None:
     with pytest.raises(NoQ, match="form: q_learning"):
-        q_head(tiny_policy(), tmp_path)
-
-
-def test_a_champion_with_q_is_ranked_by_it(tmp_path: Path) -> None:
+        check_q(tmp_path)
     write_q(tmp_path, QHead(64, 8, low=-0.5, high=1.0))
-    assert q_head(tiny_policy(), tmp_path).high == 1.0
+    check_q(tmp_path)

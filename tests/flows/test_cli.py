@@ -12,9 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.artifacts import Artifact
 from registered import open_desk, register
 
 from flows.cli import main
+from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port
 
@@ -37,6 +39,7 @@ def test_run_promotes_and_a_second_run_does_nothing(project: Paths, prefect_api:
     assert first.returncode == 0, first.stdout + first.stderr
     assert "3 stages ran: first, second, third." in first.stdout
     assert f"Champion: {project.root.name} version 1" in first.stdout
+    assert f"/#/models/{project.root.name}/versions/1" in str(Artifact.get("model-version").data)
     before = _cpu_seconds_of_children()
     second = _qanat(project, "run", PREFECT_API_URL="http://127.0.0.1:1/api")
     assert second.returncode == 0, second.stdout + second.stderr
@@ -70,7 +73,8 @@ def test_new_annotations_are_noticed(project: Paths) -> None:
         (("promote", "7"), "qanat: --reason: say why, it goes into the history"),
         (
             ("promote", "--force"),
-            "qanat: --reason, --by and --force belong to `qanat promote VERSION`: what is on disk goes by the gate",
+            "qanat: --reason, --by, --force and --now belong to `qanat promote VERSION`: "
+            "what is on disk goes by the gate",
         ),
         (
             ("gate", "simulate", "--look", "11"),
@@ -133,6 +137,18 @@ def test_flows_do_what_the_commands_do(project: Paths, prefect_api: str) -> None
     assert rollback(reason="wrong sums", by="bob", root=root).state == "DONE"
     assert reconcile(root=root) == ["nothing to do: no promotion is half done, and the alias is as the ledger says"]
     assert desk.ledger.champion() == "1"
+
+
+def test_failed_promotion_flows_tell_those_who_asked_for_it(project: Paths, prefect_api: str) -> None:
+    from flows.promote import rollback
+
+    told = project.root / "told"
+    program = f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"
+    project.operations.parent.mkdir()
+    project.operations.write_text(json.dumps({"notify": [{"command": [sys.executable, "-c", program]}]}))
+    with pytest.raises(UserFault, match="there is no champion to roll back"):
+        rollback(reason="wrong sums", root=str(project.root))
+    assert json.loads(told.read_text())["title"].startswith("rollback failed: run ")
 
 
 def test_operating_curve_is_printed_with_its_theory(

@@ -6,6 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -170,6 +171,8 @@ def test_two_real_workers_one_of_which_dies_give_what_one_process_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real Ray on loopback; self-play and evaluation by a tiny model with the real index and interpreter."""
+    if find_spec("ray") is None:
+        pytest.skip("the extra `cluster` is not installed: `make test-cluster`")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     paths, once = crew_work.make_project(tmp_path), tmp_path / "died"

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from experiment_records import left
 
+from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.plan import Variant
+from components.records.jsonl import write_records
 from flows.experiments import run_experiment
 from flows.shared import variant_runs
 from flows.shared.faults import UserFault
+from flows.shared.params import PROFILES, SECTIONS, load_params
 from flows.shared.paths import Paths
+from flows.shared.variant_runs import commands as real_commands
 
 pytestmark = pytest.mark.usefixtures("prepared")
 DAG = """\
@@ -110,6 +115,55 @@ def test_changed_annotations_make_another_variant(project: Paths) -> None:
     before = _run(project, 0.1)
     (project.annotations / "b.jsonl").write_text("{}\n")
     assert _run(project, 0.1) != before
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_written_from_what_its_variants_left(name: str, project: Paths) -> None:
+    for variant in EXPERIMENTS[name].variants:
+        _leave(project, variant)
+    told = list(run_experiment(project, name, seeds=[0], profile="smoke", say=lambda text: None))
+    result = json.loads((project.experiments / f"{name}.json").read_text())
+    assert len(result["rows"]) == len(told) > 3
+    assert result["command"].startswith(f"qanat experiments {name}")
+    assert "<svg" in (project.experiments / f"{name}.svg").read_text()
+    drawn = project.experiments / f"{name}_curves.svg"
+    assert drawn.is_file() == (name in {"frontier", "normaliser"})
+
+
+def _leave(paths: Paths, variant: Variant) -> None:
+    """What the variant would leave, where a finished one keeps it."""
+    params = variant_runs.parameters(paths, variant, seed=0, profile="smoke")
+    folder, found = paths.variants / variant_runs.key_of(paths, params, variant), left(variant, count=48)
+    write_records(folder / "rows.jsonl", [row for rows in found.rows.values() for row in rows])
+    write_records(folder / "trajectories.jsonl", found.trajectories)
+    (folder / "reinforce_steps.jsonl").write_text("".join(json.dumps(dict(step)) + "\n" for step in found.steps))
+    if variant.trial:
+        write_records(folder / "attempts.jsonl", found.attempts)
+        (folder / "figures.json").write_text(json.dumps(dict(found.figures)))
+    (folder / "done").touch()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_real_settings_take_what_variants_ask_for(name: str, profile: str, tmp_path: Path) -> None:
+    real = Paths(Path(__file__).resolve().parents[2])
+    keys = set()
+    for variant in EXPERIMENTS[name].variants:
+        values = variant_runs.parameters(real, variant, seed=1, profile=profile)
+        file = tmp_path / "params.yaml"
+        file.write_text(yaml.safe_dump(values))
+        params = load_params(real, file)
+        assert params.evaluate.judged_model == variant.last
+        for section in SECTIONS:
+            getattr(params, section)
+        keys.add(json.dumps([values, variant.last], sort_keys=True))
+    assert len(keys) == len(EXPERIMENTS[name].variants), "no two variants are the same"
+
+
+def test_search_is_tried_after_the_evaluation_where_a_variant_asks_for_it(project: Paths) -> None:
+    commands = real_commands(project.root, Variant("v", "x", trial=True))
+    assert [command[-1] for command in commands[-2:]] == ["flows.stages.evaluate", "flows.stages.trial"]
+    assert real_commands(project.root, Variant("v", "x"))[-1][-1] == "flows.stages.evaluate"
 
 
 def test_an_unknown_experiment_is_refused_with_the_known_ones(project: Paths) -> None:

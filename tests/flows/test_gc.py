@@ -12,10 +12,10 @@ import pytest
 from components.schema.report import GateResult
 from flows.gc import collect
 from flows.shared import approvals
+from flows.shared.decisions import lock_digest
 from flows.shared.newest_retrain import Newest, write_newest
 from flows.shared.paths import Paths
 from flows.shared.promoting import open_desk
-from flows.shared.promotion import lock_digest
 from flows.shared.turns import TurnTaken, sole_turn
 from flows.shared.workspace import Workspace, prepare
 

@@ -16,6 +16,7 @@ from components.records.manifest import BadModelFolder
 from flows.shared import promotion
 from flows.shared.by_hand import NotPromotable
 from flows.shared.conditions import OtherConditions, check_conditions
+from flows.shared.decisions import lock_digest, read_decision
 from flows.shared.paths import Paths
 from flows.shared.promoting import Desk
 
@@ -35,11 +36,11 @@ def test_first_model_is_gated_against_the_clone_and_promoted_with_its_lineage(de
     assert champion is not None
     assert (desk.registry.folder(champion) / "config.json").read_text() == "one"
     assert champion.tags["prefect.flow_run_id"] == "flow-1"
-    assert champion.tags["dvc.lock.sha256"] == promotion.lock_digest(desk.paths)
+    assert champion.tags["dvc.lock.sha256"] == lock_digest(desk.paths)
     assert champion.tags["gate.decision"] == "promote"
     assert champion.tags["promotion.id"] == decision.promotion_id
     assert desk.registry.alias("challenger") is None
-    assert promotion.read_decision(desk.paths) == decision
+    assert read_decision(desk.paths) == decision
 
 
 def test_same_payload_is_registered_once(desk: Desk) -> None:

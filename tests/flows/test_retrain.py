@@ -56,6 +56,8 @@ def test_flow_runs_every_stage_once_and_leaves_the_lock_of_bare_dvc(
     monkeypatch.chdir(project.root)
     first = retrain(str(project.root), promote=False)
     assert first.outcomes == {"first": "ran", "second": "ran", "third": "ran"}
+    assert [(row["stage"], row["outcome"]) for row in _table("stages")] == list(first.outcomes.items())
+    assert {_progress(stage) for stage in first.outcomes} == {100.0}, "what has ended is told to have"
     again = retrain(str(project.root), promote=False)
     assert set(again.outcomes.values()) == {"unchanged"}
     lock = project.dvc_lock.read_text()
@@ -63,6 +65,23 @@ def test_flow_runs_every_stage_once_and_leaves_the_lock_of_bare_dvc(
     assert "Running stage" not in bare.stdout
     assert project.dvc_lock.read_text() == lock
     _assert_prefect_saw_the_tasks()
+
+
+def _table(key: str) -> list[dict[str, object]]:
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(key)
+    assert found is not None
+    rows: list[dict[str, object]] = json.loads(str(found.data))
+    return rows
+
+
+def _progress(stage: str) -> float:
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(f"stage-{stage}")
+    assert found is not None
+    return float(str(found.data))
 
 
 def _assert_prefect_saw_the_tasks() -> None:

@@ -98,15 +98,18 @@ def test_stop_ends_children_of_services_as_well(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ports(project: Paths) -> tuple[int, int]:
-    found = free_port(), free_port()
+def ports(project: Paths) -> tuple[int, int, int, int]:
+    found = free_port(), free_port(), free_port(), free_port()
     project.operations.parent.mkdir()
-    project.operations.write_text(f"ports: {{prefect: {found[0]}, mlflow: {found[1]}}}\nwatch: {{minimum: 999}}\n")
+    project.operations.write_text(
+        f"ports: {{prefect: {found[0]}, mlflow: {found[1]}, annotation: {found[2]}, serve: {found[3]}}}\n"
+        "watch: {minimum: 999}\n"
+    )
     return found
 
 
 def test_up_starts_everything_status_tells_it_and_sigterm_leaves_nothing(
-    project: Paths, ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    project: Paths, ports: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(project.prefect_home))
@@ -116,11 +119,11 @@ def test_up_starts_everything_status_tells_it_and_sigterm_leaves_nothing(
     up = subprocess.Popen([*qanat, "up"], cwd=project.root, stdout=subprocess.PIPE, text=True)
     assert up.stdout is not None
     running = set()
-    while len(running) < 4:
+    while len(running) < 6:
         line = up.stdout.readline()
         assert line, "it ended"
         running |= {line.split()[0]} if line.split()[1] == "up" else set()
-    assert running == {"prefect", "mlflow", "deployments", "watch"}
+    assert running == {"prefect", "mlflow", "annotation", "deployments", "watch", "serve"}
     pids = [one.pid for one in read_states(project.up)]
     assert (
         "prefect      up" in subprocess.run([*qanat, "status"], cwd=project.root, capture_output=True, text=True).stdout

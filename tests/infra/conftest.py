@@ -1,4 +1,8 @@
-"""Real stores for tests: a Postgres server of one's own, and an S3 store (moto's server), both on loopback."""
+"""Real stores for tests: a Postgres server of one's own, and an S3 store (moto's server), both on loopback.
+
+Both need the extra `cluster-dev` (`make test-cluster`), and Postgres its server as well; without them, tests of stores
+are skipped and say so.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from flows.shared.prefect_server import free_port
 
 NOBODY = 65534
 PASSWORD = "as/any@word"
+EXTRA = "the extra `cluster-dev` is not installed: `make test-cluster`"
 
 
 def _binaries() -> Path | None:
@@ -29,6 +33,7 @@ def _binaries() -> Path | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[int]:
     """Port of a Postgres server with the databases prefect, mlflow and ledger, and the user qanat."""
+    pytest.importorskip("psycopg2", reason=EXTRA)
     binaries = _binaries()
     if binaries is None:
         pytest.skip("no Postgres server is installed here")
@@ -73,7 +78,10 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of an empty S3 store, which everything that speaks S3 finds by AWS_* variables."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    pytest.importorskip("boto3", reason=EXTRA)
+    server = pytest.importorskip("moto.server", reason=EXTRA).ThreadedMotoServer(
+        ip_address="127.0.0.1", port=0, verbose=False
+    )
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
     httpx.post(f"{address}/moto-api/reset").raise_for_status()  # servers of one process share what they hold

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from doubles import FakeClock, FakeToolbox, cut_words, make_problem
 from components.curation.corpus import Corpus
 from components.curation.curate import CuratedData, curate
 from components.curation.families import select_problems
-from components.curation.seed_annotations import make_seed, write_seed
+from components.curation.seed_annotations import annotated_problems, make_seed, write_seed
+from components.curation.seed_composite import make_composite_seed
 from components.curation.settings import CurateSettings
-from components.records.annotations import AnnotationBatch, read_annotations
+from components.records.annotations import AnnotationBatch, read_annotations, write_annotations
 from components.reward.checkers import check
 from components.schema.annotation import ANNOTATION, Annotation
+from components.schema.nested import nested_in
 from components.schema.problem import Problem, Reference
 from components.schema.trajectory import ANSWER
+from components.tools.composite import offered
 from components.tools.open_toolbox import open_toolbox
 from components.tools.prices import PriceSheet
 from components.tools.settings import ToolSettings
@@ -194,6 +198,81 @@ def test_the_seed_set_is_deterministic_valid_and_about_train_problems(
     kinds = Counter(row.kind for row in seed_rows)
     assert kinds["pair"] > 0.05 * len(seed_rows)
     assert kinds["preference"] > 0.05 * len(seed_rows)
+
+
+def test_a_nested_question_is_played_as_somebody_showed_it_and_sub_tasks_are_answered() -> None:
+    tools = ("search", "delegate", "split")
+    chad = replace(CHAD, tool_names=tools, budget=replace(CHAD.budget, max_calls=6))
+    shown = annotation(1, prompt="Where is it?", steps=[search("where")], answer="In Chad.")
+    delegated = annotation(2, steps=[{"tool": "delegate", "arguments": {"question": "Where is it?"}}])
+    split = annotation(
+        3,
+        steps=[
+            {"tool": "split", "arguments": {"tasks": ["Find the country.", "Find its capital."]}},
+            {"answer": "Chad."},
+            search("its capital"),
+            {"answer": "N'Djamena."},
+        ],
+    )
+    unknown = annotation(4, steps=[{"tool": "delegate", "arguments": {"question": "Who knows?"}}])
+    early = annotation(5, steps=[{"answer": "It is N'Djamena."}, search("capital of Chad")])
+    data = curate(
+        AnnotationBatch((shown, delegated, split, unknown, early), ()),
+        (chad,),
+        pool={"Where is it?": "train"},
+        settings=CurateSettings(tau_keep=0.0),
+        ask=lambda prompts: ["I do not know."] * len(prompts),
+        score_reference=score,
+        toolbox=FakeToolbox(default="Capital: N'Djamena"),
+        tools=tools,
+    )
+    assert data.report["dropped_by_reason"] == {"failed_call": 1, "cut_short": 1}
+    nested, tasks = data.demonstrations
+    ((_, inner),) = nested_in(nested)
+    assert (inner.outcome.answer, inner.outcome.success, inner.policy_id) == ("In Chad.", None, "human")
+    assert nested.transitions[0].results[0].content == "In Chad."
+    assert nested.outcome.cost.calls == 2
+    assert [transition.action.decision for transition in tasks.transitions] == [
+        "split",
+        ANSWER,
+        "search",
+        ANSWER,
+        ANSWER,
+    ]
+    assert tasks.outcome.success is True
+
+
+def test_the_seed_set_shows_nested_calls_and_sub_tasks_where_they_are_on_offer(
+    corpus: Corpus, pool: tuple[Problem, ...], seed_rows: tuple[Annotation, ...], tmp_path: Path
+) -> None:
+    about, calls = annotated_problems(pool), ("delegate", "split", "give_up")
+    rows = tuple(make_composite_seed(corpus.facts, about, calls=calls, seed=0))
+    assert tuple(make_composite_seed(corpus.facts, about, calls=("give_up",), seed=0)) == ()
+    write_annotations(tmp_path / "rows.jsonl", rows)
+    settings = ToolSettings.model_validate({"composite": {"tools": calls}})
+    toolbox = open_toolbox(settings, PriceSheet(), corpus.passages, cut=cut_words, clock=FakeClock(), engine="natural")
+    batch = read_annotations(tmp_path, tools=toolbox.specs())
+    assert (batch.annotations, batch.rejects) == (rows, ())
+    few = rows[:24]
+    by_prompt = {problem.prompt: offered(problem, settings.composite) for problem in about}
+    data = curate(
+        AnnotationBatch((*few, *seed_rows), ()),
+        [by_prompt[row.prompt] for row in few],
+        pool={problem.prompt: problem.split for problem in pool},
+        settings=CurateSettings(),
+        ask=lambda prompts: ["I do not know."] * len(prompts),
+        score_reference=score,
+        toolbox=toolbox,
+        tools=[spec.name for spec in toolbox.specs()],
+    )
+    toolbox.close()
+    kept = Counter(trajectory.transitions[0].action.decision for trajectory in data.demonstrations)
+    assert kept["split"] >= 5
+    nested = [inner for trajectory in data.demonstrations for _, inner in nested_in(trajectory)]
+    assert len(nested) >= 5
+    assert all(inner.outcome.answer and inner.transitions[0].action.decision == "search" for inner in nested)
+    share = len(rows) / sum(problem.family == "two_hop" for problem in about)
+    assert 0.1 < share < 0.25
 
 
 def test_the_seed_set_of_the_demo_passes_curation_with_real_tools(

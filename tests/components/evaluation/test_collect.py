@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import evaluation_records as made
 import pytest
 
 from components.evaluation.collect import Act, collect, spread
-from components.evaluation.policies import PLAN, Play
+from components.evaluation.policies import Play, plan, tools_of
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 
@@ -35,6 +36,11 @@ class Theatre:
         self.opened.append(model)
         yield self.act
 
+    @contextlib.contextmanager
+    def open_searching(self, model: str) -> Iterator[Act]:
+        """Plays a search, whatever is forced: the double knows no other tools."""
+        yield lambda play, batch: made.trajectories(replace(play, force=("search",)), batch)
+
     def act(self, play: Play, batch: Sequence[Problem]) -> Sequence[Trajectory]:
         if len(self.played) == self.dies_at:
             raise Killed
@@ -45,13 +51,13 @@ class Theatre:
         self.told.append((play.policy, done, total))
 
     def collect(self, folder: Path) -> dict[str, tuple[Trajectory, ...]]:
-        return collect(PLAN, SOLVED, folder, batch_size=4, open_model=self.open_model, told=self.tell)
+        return collect(made.PLAN, SOLVED, folder, batch_size=4, open_model=self.open_model, told=self.tell)
 
 
 def test_every_policy_plays_every_problem_in_order(tmp_path: Path) -> None:
     theatre = Theatre()
     found = theatre.collect(tmp_path)
-    assert list(found) == [play.policy for play in PLAN]
+    assert list(found) == [play.policy for play in made.PLAN]
     for trajectories in found.values():
         assert [one.problem_id for one in trajectories] == [problem.problem_id for problem in SOLVED]
     assert theatre.opened == [
@@ -63,6 +69,26 @@ def test_every_policy_plays_every_problem_in_order(tmp_path: Path) -> None:
     assert theatre.told[:3] == [("base", 4, 10), ("base", 8, 10), ("base", 10, 10)]
 
 
+def test_a_forced_tool_is_played_only_where_the_problem_offers_it(tmp_path: Path) -> None:
+    problems = [replace(one, tool_names=("convert",) if i % 2 else ("search",)) for i, one in enumerate(SOLVED)]
+    assert tools_of(problems) == ("search", "convert")
+    plays = plan("clone", tools_of(problems), (0.3,))
+    assert [play.policy for play in plays] == [
+        "base",
+        "never-call",
+        "always-search",
+        "always-convert",
+        "clone",
+        "clone told 0.3",
+    ]
+    theatre = Theatre()
+    for tool in ("search", "convert"):
+        (play,) = (one for one in plays if one.force == (tool,))
+        found = collect([play], problems, tmp_path, batch_size=4, open_model=theatre.open_searching, told=theatre.tell)
+        offered = [problem.problem_id for problem in problems if tool in problem.tool_names]
+        assert [one.problem_id for one in found[play.policy]] == offered
+
+
 def test_a_killed_evaluation_continues_where_it_was(tmp_path: Path) -> None:
     whole = Theatre().collect(tmp_path / "whole")
     first = Theatre(dies_at=8)
@@ -70,7 +96,7 @@ def test_a_killed_evaluation_continues_where_it_was(tmp_path: Path) -> None:
         first.collect(tmp_path / "cut")
     second = Theatre()
     assert second.collect(tmp_path / "cut") == whole
-    assert len(second.played) == 3 * len(PLAN) - 8
+    assert len(second.played) == 3 * len(made.PLAN) - 8
     assert "base" not in second.opened
 
 

@@ -11,7 +11,7 @@ import evaluation_records as made
 import pytest
 
 from components.evaluation.plots import accuracy_against_cost, reward_parts
-from components.evaluation.policies import COMPARISONS, PLAN, POLICIES, TRAINED
+from components.evaluation.policies import COMPARISONS, TRAINED, forced_decision, in_order, meaning_of, plan
 from components.evaluation.report import difference_lines, render_html, terminal_table, write_html
 from components.evaluation.samples import SampleView, choose_samples
 from components.evaluation.settings import EvaluateSettings
@@ -21,7 +21,8 @@ from components.records.codec import from_json, to_json
 from components.schema.report import Interval
 from components.schema.trajectory import StopReason
 
-FINAL = PLAN[-1]
+FINAL = made.PLAN[-1]
+POLICIES = ("base", "never-call", "always-search", "always-python", "oracle", "clone", "reinforced", "final")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,18 @@ def test_every_policy_is_reported_in_order_with_the_oracle_among_them(report: Re
     assert tuple(row.policy for row in report.reports) == POLICIES
     assert [(row.challenger, row.baseline) for row in report.comparisons] == list(COMPARISONS)
     assert report.problems == 160
+
+
+def test_every_policy_of_a_plan_has_a_meaning_and_tools_of_ones_own_are_branches() -> None:
+    plays = plan("final", ("search", "convert"), (0.0, 0.3))
+    assert all(meaning_of(play.policy) for play in plays)
+    assert meaning_of("final told 0.3") == "final, told that a call costs 0.3"
+    assert meaning_of("somebody") == ""
+    assert all(re.fullmatch(r"[-\w. :/]+", play.policy) for play in plays), "names are parts of metrics in MLflow"
+    names = [play.policy for play in reversed(plays)]
+    assert in_order(names)[:3] == ["base", "never-call", "always-convert"]
+    assert in_order(names)[-2:] == ["final told 0.3", "final told 0"]
+    assert [forced_decision(name) for name in ("never-call", "always-convert", "final")] == ["answer", "convert", None]
 
 
 def test_the_report_survives_json(report: Report) -> None:
@@ -111,7 +124,7 @@ def test_samples_cover_every_family_with_wrong_and_right(samples: tuple[SampleVi
 
 def test_sample_calls_read_like_calls() -> None:
     solved = made.problems(8)
-    search = next(play for play in PLAN if play.policy == "always-search")
+    search = next(play for play in made.PLAN if play.policy == "always-search")
     shown = choose_samples(solved, made.trajectories(search, solved), made.price, count=8)
     assert any(sample.turns[0].text.startswith('search(query="figure p') for sample in shown)
     assert all(sample.turns[0].results for sample in shown)
@@ -143,7 +156,7 @@ def test_figures_read_as_people_write_them() -> None:
 
 def test_an_answer_that_was_cut_off_is_still_shown() -> None:
     solved = made.problems(1)
-    (one,) = made.trajectories(PLAN[0], solved)
+    (one,) = made.trajectories(made.PLAN[0], solved)
     cut = replace(one, outcome=replace(one.outcome, answer=None, stop_reason=StopReason.TRUNCATED))
     (shown,) = choose_samples(solved, [cut], made.price, count=1)
     assert shown.answer == one.outcome.answer

@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import evaluation_records as made
 import numpy as np
 import pytest
+from experiment_records import left
 
-from components.evaluation.policies import Play, plan
 from components.evaluation.rows import EvalRow
 from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.figures import area_under_curve, difference, level, pooled
+from components.experiments.headline import headline
+from components.experiments.normaliser import RECALL
 from components.experiments.picture import meets, picture
-from components.experiments.plan import Measured, Played, Variant
-from components.schema.trajectory import Trajectory
+from components.experiments.plan import Measured, Played
 
 
 def row(policy: str, number: int, success: bool, *, group: str | None = None, slices: tuple[str, ...] = ()) -> EvalRow:
@@ -63,9 +63,24 @@ def test_the_area_under_the_curve_is_the_share_of_ordered_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bar", "value", "met"), [(">= 4", 4.0, True), (">= 4", 3.9, False), ("<= 0.5", 0.4, True), (None, -9.0, True)]
+    ("bar", "value", "met"),
+    [
+        (">= 4", 4.0, True),
+        (">= 4", 3.9, False),
+        ("<= 0.5", 0.4, True),
+        (None, -9.0, True),
+        ("0", 0.0, True),
+        ("0", 1.0, False),
+        ("<= 1e-4", 2e-4, False),
+        ("interval > 0", 1.1, True),
+        ("interval > 0", 1.0, False),
+        ("interval < 0", -1.1, True),
+        ("interval < 0", -0.5, False),
+    ],
 )
-def test_a_bar_is_met_by_the_value(bar: str | None, value: float, met: bool) -> None:
+def test_a_bar_is_met_by_the_value_or_where_it_says_so_by_the_interval(
+    bar: str | None, value: float, met: bool
+) -> None:
     one = Measured("m", value, value - 1, value + 1, "x", bar, 3, 3)
     assert meets(one) is met
     assert "<svg" in picture("A claim", [one])
@@ -79,7 +94,7 @@ def test_a_bar_that_cannot_be_read_is_refused() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_reads_its_rows_off_what_its_variants_leave(name: str) -> None:
     experiment = EXPERIMENTS[name]
-    found = {variant.name: {seed: _left(variant) for seed in range(2)} for variant in experiment.variants}
+    found = {variant.name: {seed: left(variant, count=80) for seed in range(2)} for variant in experiment.variants}
     rows = experiment.analyse(found)
     assert rows
     assert all(one.low <= one.value <= one.high for one in rows)
@@ -88,27 +103,88 @@ def test_every_experiment_reads_its_rows_off_what_its_variants_leave(name: str) 
     assert len({one.measure for one in rows}) == len(rows)
 
 
-def _left(variant: Variant) -> Played:
-    """What an evaluation leaves, from plays that never happened; a clone is skilled where it knew its engine.
-
-    Every result showed a decoy.
-    """
-    problems = made.problems(160)
-    played = {}
-    for play in plan(variant.last):
-        skilled = (
-            Play("reinforced", "reinforced", None) if variant.name == "before" and play.policy == "clone" else play
+def test_the_headline_counts_calls_and_correct_answers_over_calls() -> None:
+    before = [row("clone", n, n < 6, slices=("fact",)) for n in range(10)]
+    ours = [replace(one, policy="reinforced", calls=int(n < 5), success=n < 9) for n, one in enumerate(before)]
+    seeds = {0: Played(rows={"clone": tuple(before), "reinforced": tuple(ours)}, trajectories=(), steps=())}
+    found = {one.measure: one.value for one in headline(seeds, "reinforced", "clone", cost_weight=0.1) if one}
+    assert found["accuracy, reinforced - clone"] == pytest.approx(30.0)
+    for where in ("all families", "fact"):
+        assert found[f"calls saved against the clone, {where}"] == pytest.approx(50.0)
+        assert found[f"tool productivity gained over the clone, {where}"] == pytest.approx(
+            100 * ((9 / 5) / (6 / 10) - 1)
         )
-        played[play.policy] = tuple(
-            replace(_misled(trajectory), policy_id=play.model) for trajectory in made.trajectories(skilled, problems)
-        )
-    rows = {policy: made.rows_of(policy, problems, some, made.price) for policy, some in played.items()}
-    return Played(rows=rows, trajectories=tuple(t for some in played.values() for t in some), steps=())
+    assert len(found) == 5, "families that nobody played have no figures"
 
 
-def _misled(trajectory: Trajectory) -> Trajectory:
-    transitions = (
-        replace(one, results=tuple(replace(result, source_ids=("decoy-xx-area",)) for result in one.results))
-        for one in trajectory.transitions
+def test_search_is_measured_against_its_rivals_on_the_same_problems() -> None:
+    experiment = EXPERIMENTS["search"]
+    found = {variant.name: {seed: left(variant) for seed in range(3)} for variant in experiment.variants}
+    rows = {row.measure: row for row in experiment.analyse(found)}
+    ratio = rows["solved on puzzle, search / greedy"]
+    assert (ratio.value, ratio.bar, ratio.seeds) == (pytest.approx(2.5, abs=0.4), ">= 2", 3)
+    saved = rows["tokens saved by stopping dead ends"]
+    assert (saved.value, saved.low, saved.high) == (pytest.approx(40.0),) * 3
+    assert rows["solved, pruned - search, puzzle + two_hop"].value == 0.0
+    assert rows["solved by exhaustive, puzzle"].value == 100.0
+    wrong = rows["states stopped wrongly (least and most of the seeds)"]
+    assert (wrong.value, wrong.n) == (pytest.approx(100 / 90), 270)
+    assert rows["solved, dynamic - static, two_hop + fact_compute"].value > 0.0
+    assert rows["generation 2 - generation 1"].value == 0.0
+    assert not [name for name in rows if "None" in name]
+
+
+def test_a_family_without_calls_has_no_productivity() -> None:
+    quiet = tuple(replace(row("clone", n, True, slices=("chat",)), calls=0) for n in range(4))
+    seeds = {0: Played(rows={"clone": quiet, "reinforced": quiet}, trajectories=(), steps=())}
+    found = [one for one in headline(seeds, "reinforced", "clone", cost_weight=0.1) if one]
+    assert [one.measure for one in found] == ["accuracy, reinforced - clone"]
+
+
+def test_the_frontier_compares_each_price_with_the_model_trained_for_it() -> None:
+    experiment = EXPERIMENTS["frontier"]
+    found = {variant.name: {0: left(variant)} for variant in experiment.variants}
+    worse = found["one"][0].rows["reinforced told 0.3"]
+    found["one"][0] = replace(
+        found["one"][0],
+        rows={**found["one"][0].rows, "reinforced told 0.3": tuple(replace(one, success=False) for one in worse)},
     )
-    return replace(trajectory, transitions=tuple(transitions))
+    by_name = {one.measure: one for one in experiment.analyse(found)}
+    told = {
+        p: by_name[f"utility at lambda {p}: one model told it - a model trained for it"]
+        for p in ("0", "0.1", "0.3", "0.6")
+    }
+    assert [round(told[p].value, 6) for p in ("0", "0.1", "0.6")] == [0.0, 0.0, 0.0]
+    assert told["0.3"].value < -50
+    assert not meets(told["0.3"])
+    mean = by_name["mean utility over all lambdas: one model - models trained for each"]
+    assert mean.value == pytest.approx(told["0.3"].value / 4)
+
+
+def test_call_recall_counts_only_problems_that_need_a_call() -> None:
+    experiment = EXPERIMENTS["normaliser"]
+    found = {variant.name: {0: left(variant)} for variant in experiment.variants}
+    silent = found["group_std-hard"][0]
+    rows = tuple(replace(one, decision="answer") for one in silent.rows["reinforced"])
+    found["group_std-hard"][0] = replace(silent, rows={**silent.rows, "reinforced": rows}, steps=({RECALL: 0.25},) * 4)
+    by_name = {one.measure: one for one in experiment.analyse(found)}
+    assert by_name["call recall, held out, divided by group std, hard data"].value == 0.0
+    assert by_name["call recall, held out, none divided, hard data"].value > 0.5
+    assert meets(by_name["call recall, divided over not divided, hard data"])
+    assert by_name["call recall, group_std-hard, part 3 of 4"].value == 0.25
+    assert by_name["call recall, held out, none divided, hard data"].n < 160
+
+
+def test_the_share_of_the_gain_is_read_off_the_same_problems() -> None:
+    experiment = EXPERIMENTS["hidden_answer"]
+    found = {variant.name: {0: left(variant)} for variant in experiment.variants}
+    (share,) = [
+        one for one in experiment.analyse(found) if one.measure == "share of the full recipe's gain in accuracy"
+    ]
+    assert share.value == pytest.approx(1.0), "both recipes left the same"
+    base = found["hidden"][0].rows["base"]
+    found["hidden"][0] = replace(found["hidden"][0], rows={**found["hidden"][0].rows, "reinforced": base})
+    (share,) = [
+        one for one in experiment.analyse(found) if one.measure == "share of the full recipe's gain in accuracy"
+    ]
+    assert share.value == pytest.approx(0.0)

@@ -24,7 +24,7 @@ from vllm_double import VllmDouble, serving
 
 from components.policy.backend import Backend
 from components.policy.chat import Chat
-from components.policy.generate import Talk
+from components.policy.floor import Talk
 from components.policy.turn import GenerateRequest, ScoreRequest
 from components.policy.vllm_client import VllmClient
 from components.policy.vllm_server import served_models

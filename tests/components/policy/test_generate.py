@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_models import SPECS, chat, leaning_llama, specs_of, tiny_llama, tiny_other, tiny_policy
 
-from components.policy.generate import Talk
+from components.policy.floor import Talk
 from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.arguments import check_arguments

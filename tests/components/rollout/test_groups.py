@@ -13,6 +13,7 @@ from doubles import FakeToolbox, make_problem
 from tiny_models import tiny_policy
 
 from components.policy.policy import Policy
+from components.reward.at_price import at_price
 from components.reward.parts import PARTS, cost_of, total
 from components.reward.settings import RewardSettings
 from components.rollout.groups import Collector, GroupSettings, batch_problems, collect_groups
@@ -48,7 +49,7 @@ def collect(
     problems: Sequence[Problem] = PROBLEMS, *, seed: int = 5, judging: bool, **reward: Any
 ) -> tuple[Group, ...]:
     one = replace(collector(), seed=seed, reward=RewardSettings(**reward))
-    return one.collect(problems, one.reward, judging=judging, seed=seed)
+    return one.collect(problems, judging=judging, seed=seed)
 
 
 @cache
@@ -142,6 +143,23 @@ def test_the_price_rises_over_the_first_steps() -> None:
     assert shares == pytest.approx([0.2, 1.0, 1.0])
 
 
+def test_a_problem_that_tells_a_price_is_paid_and_read_under_it() -> None:
+    told = tuple(replace(problem, price=0.7) for problem in PROBLEMS)
+    for free, priced in zip(collect(judging=True, price=0.7), collect(told, judging=True, price=0.0), strict=True):
+        assert priced.context_ids != free.context_ids
+        for trajectory, reward in zip(priced.trajectories, priced.rewards, strict=True):
+            parts = trajectory.outcome.reward_parts
+            assert parts is not None
+            assert reward == total(parts, RewardSettings(price=0.7))
+
+
+def test_judged_branches_scored_again_under_their_own_price_are_what_they_were() -> None:
+    for group in groups():
+        again = at_price(group, group.problem, group.context_ids, prices=PriceSheet(), settings=REWARD)
+        assert again.rewards == pytest.approx(group.rewards)
+        assert again.trajectories == group.trajectories
+
+
 def test_a_step_repeats_itself() -> None:
     one, other = collector().siblings(3), collector().siblings(3)
     assert [t.trajectory_id for g in one for t in g.trajectories] == [
@@ -198,7 +216,7 @@ def test_potentials_leave_finished_branches_of_a_problem_with_the_same_likelihoo
 def test_distractors_are_scored_at_every_state_and_recorded() -> None:
     problems = [make_problem(f"{text}?", answer, max_calls=2) for text, answer in (("Why", "Lima"), ("Who", "Rome"))]
     one = replace(collector(), problems=tuple(problems), reward=RewardSettings(distractors=1))
-    for group in one.collect(problems, one.reward, judging=True, seed=1):
+    for group in one.collect(problems, judging=True, seed=1):
         for trajectory in group.trajectories:
             assert trajectory.outcome.evidence is not None
             assert [len(reading.rivals) for reading in trajectory.outcome.evidence.readings] == [1]

@@ -11,6 +11,7 @@ from tiny_models import encoder, tiny_policy
 
 from components.environment.replay import replay
 from components.policy.policy import Policy
+from components.reward.parts import cost_of, reward_parts
 from components.reward.settings import RewardSettings
 from components.rollout import RolloutSettings, rollout
 from components.rollout.groups import Collector, GroupSettings
@@ -101,6 +102,19 @@ def test_an_answer_that_nobody_knows_is_not_judged() -> None:
     assert all(one.outcome.success is not None for one in played())
 
 
+def test_nested_costs_can_be_hidden_from_the_reward_but_not_from_the_record() -> None:
+    hidden, rolled_up = RewardSettings(nested_costs=False), RewardSettings()
+    seen = 0
+    for one in played():
+        inside = sum(PRICES.units(nested.outcome.cost) for _, nested in nested_in(one))
+        whole = cost_of(reward_parts(one, prices=PRICES, settings=rolled_up), rolled_up)
+        own = cost_of(reward_parts(one, prices=PRICES, settings=hidden), hidden)
+        assert whole == pytest.approx(PRICES.units(one.outcome.cost))
+        assert own == pytest.approx(whole - inside)
+        seen += inside > 0
+    assert seen
+
+
 # Groups and training --------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +134,7 @@ def siblings() -> tuple[Group, ...]:
         settings,
         seed=5,
     )
-    return collector.collect(problems, collector.reward, judging=False, seed=5)
+    return collector.collect(problems, judging=False, seed=5)
 
 
 def test_the_siblings_of_a_nested_call_stop_at_its_result_not_inside_it() -> None:

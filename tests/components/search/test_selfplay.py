@@ -8,22 +8,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import datasets
 import pyarrow.parquet as pq
 import pytest
-from toy_search import make_problem, make_verbs, random_world
+from toy_search import make_action, make_problem, make_verbs, random_world
 
 from components.records.jsonl import read_records, write_records
 from components.schema.problem import Problem
 from components.schema.proposal import Proposal, ProposalRequest
-from components.schema.trajectory import Trajectory
+from components.schema.trajectory import State, Trajectory
 from components.search.rows import Provenance, content_hash
 from components.search.schema import NODE_SCHEMA, NodeRow
-from components.search.selfplay import Found, join, pick_problems, selfplay
+from components.search.selfplay import Found, join, pick_problems, search_block, selfplay
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, read_nodes, save_tree, write_nodes
 from components.search.summary import summarise
@@ -221,6 +222,24 @@ def test_the_summary_of_nothing_is_no_trees() -> None:
     assert summarise(()) == {"search/trees": 0.0}
 
 
+def test_sampling_teaches_the_cheapest_correct_plays_at_the_trees_compute(whole: Found) -> None:
+    verbs, _ = make_verbs(random_world(5))
+
+    def act(states: Sequence[State], *, seeds: Sequence[int]) -> list[Proposal]:
+        turns = ("call:a", "right", "wrong")
+        return [Proposal(make_action(turns[Random(seed).randrange(3)]), 1.0, context_tokens=7) for seed in seeds]
+
+    chosen = CHOSEN.model_copy(update={"teacher": "sampling"})
+    found = search_block(PROBLEMS, replace(verbs, act=act), chosen, MADE_BY)
+    taught = [one for part in found for one in part.trajectories]
+    assert {one.policy_id for one in taught} == {"sampling:weights"}
+    assert all(one.outcome.success for one in taught)
+    assert len({one.problem_id for one in taught}) == len(taught) > 0
+    assert content_hash(join(found).rows) == content_hash(whole.rows), "the trees are the same"
+    with pytest.raises(ValueError, match="act"):
+        search_block(PROBLEMS, verbs, chosen, MADE_BY)
+
+
 def problem_in(split: str, family: str, index: int) -> Problem:
     problem = make_problem(f"{split}{family}{index}", family=family)
     return Problem(**{**{f.name: getattr(problem, f.name) for f in fields(Problem)}, "split": split})
@@ -236,6 +255,7 @@ def test_problems_come_from_train_only_and_evenly_from_the_families() -> None:
     picked = pick_problems(pool, SelfplaySettings(problems=6))
     assert {problem.split for problem in picked} == {"train"}
     assert [problem.family for problem in picked] == ["puzzle", "two_hop"] * 3
+    assert {one.split for one in pick_problems(pool, SelfplaySettings(problems=6), split="test")} == {"test"}
     assert pick_problems(list(reversed(pool)), SelfplaySettings(problems=6)) == picked
     assert pick_problems(pool, SelfplaySettings(problems=6, seed=1)) != picked
     assert len(pick_problems(pool, SelfplaySettings(problems=99))) == 18

@@ -176,6 +176,7 @@ def test_every_failure_is_a_result_that_can_be_read(address: str, city: str) -> 
     output = make(address).call({"city": city})
     assert output.is_error
     assert not output.cacheable
+    assert not output.refused
     assert EXPECTED[city] in output.content or EXPECTED[city].startswith(output.content[:-1])
     assert not any(word in output.content for word in (SECRET, "127.0.0.1", "Traceback", "WEATHER_KEY"))
 
@@ -193,6 +194,7 @@ def test_a_host_that_was_not_named_as_private_is_not_asked(address: str) -> None
     before = len(Service.seen)
     output = make(address, private=False).call({"city": "Lyon"})
     assert output.content == "Error: weather may not be reached: its address is not public."
+    assert output.refused
     assert len(Service.seen) == before
 
 
@@ -224,6 +226,7 @@ def test_the_version_holds_the_settings_and_no_secret(address: str) -> None:
         ({"headers": {"X-A": "b\r\nHost: evil"}}, "one line of ASCII"),
         ({"url": "file:///etc/passwd"}, "must start with http"),
         ({"url": "http://user:pass@host.example"}, "user name"),
+        ({"url": "http://host.example/?api_key=abc"}, "must not hold the secret 'api_key'"),
         ({"method": "DELETE"}, "'GET' or 'POST'"),
         ({"result": "a b"}, "must be a path"),
         ({"colour": 1}, "Extra inputs"),

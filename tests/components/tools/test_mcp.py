@@ -168,6 +168,27 @@ def test_a_server_on_a_private_address_must_be_named_as_private(http: HttpServer
     connection.close()
 
 
+class MovesAway:
+    """A server that can be asked for its tools, and whose address may not be reached any more when it is called."""
+
+    def __init__(self, before: McpConnection, after: McpConnection) -> None:
+        self.tools, self.call = before.tools, after.call
+
+
+def test_a_call_to_an_address_that_may_not_be_reached_counts_as_refused_and_a_lost_one_does_not(
+    http: HttpServer,
+) -> None:
+    settings, before = over_http(http, "127.0.0.1")
+    _, after = over_http(http)
+    tools = opened(settings, MovesAway(before, after))  # type: ignore[arg-type]
+    output = tools["shout"].call({"text": "a"})
+    assert (output.content, output.is_error, output.refused) == ("Error: the server cannot be reached.", True, True)
+    tools = opened(settings, before)
+    assert not tools["fail"].call({"reason": "no ink"}).refused
+    before.close()
+    after.close()
+
+
 def test_tools_are_chosen_and_renamed_in_the_settings(http: HttpServer) -> None:
     settings, connection = over_http(http, "127.0.0.1", only=("shout",), rename={"shout": "capitals"})
     (tool,) = opened(settings, connection).values()
@@ -229,6 +250,8 @@ def test_names_are_made_safe(name: str, safe: str) -> None:
         ({"url": "http://a.example", "args": ("b",)}, "belong to a `command`"),
         ({"command": "x", "env": {"API_TOKEN": "abc"}}, "must name an environment variable"),
         ({"url": "ftp://a.example"}, "must start with http"),
+        ({"command": "x", "args": ("--api-key=abc",)}, "give the secret through `env`"),
+        ({"command": "x", "args": ("--token", "abc")}, "give the secret through `env`"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(fields: dict[str, Any], words: str) -> None:

@@ -112,6 +112,7 @@ def test_a_server_that_is_not_there_is_a_result() -> None:
 def test_an_engine_with_a_private_address_must_be_named_as_private(address: str) -> None:
     refused = make(address, private=False).call({"query": "good"})
     assert refused.content == "Error: the search engine may not be reached: its address is not public."
+    assert refused.refused
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host", "localhost:8080", ""])

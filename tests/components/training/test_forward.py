@@ -8,11 +8,21 @@ import pytest
 import torch
 from tiny_models import tiny_llama
 
+from components.policy import kernels
 from components.policy.tree_forward import States
 from components.training.forward import hidden_states
 from components.training.optimiser import freeze_lower
 
 VOCABULARY = 97
+
+
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def _form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rule here holds for the compiled loops and for the torch forms that stand in for them."""
+    if request.param == "torch":
+        monkeypatch.setattr(kernels, "usable", lambda like: False)
+    else:
+        assert kernels.usable(torch.zeros(1))
 
 
 def _sequences(seed: int) -> list[tuple[int, ...]]:

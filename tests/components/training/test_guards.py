@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
@@ -39,6 +41,22 @@ def test_a_band_looks_at_the_last_problems_only_and_at_its_family_only() -> None
         guards.check(step, {FAMILY_RATE: rate, "rollout/call_rate_chat": 0.0}, {"fact": 2, "chat": 4})
     with pytest.raises(CallRateOutOfBand):
         guards.check(3, {FAMILY_RATE: 0.0}, {"fact": 2})
+
+
+def test_a_resumed_guard_stops_where_an_uninterrupted_one_does() -> None:
+    band = {"call_rate_band": {"fact": [0.5, 1.0]}, "call_rate_window": 8}
+    straight = _guards(**band)
+    seen = {"rollout/call_rate": 0.9, FAMILY_RATE: 0.25}
+    straight.check(1, seen, {"fact": 4})
+    resumed = _guards(**band)
+    resumed.load(json.loads(json.dumps(straight.state())))
+    for guards in (straight, resumed):
+        with pytest.raises(CallRateOutOfBand, match="25% of the last 8"):
+            guards.check(2, seen, {"fact": 4})
+    other = _guards()
+    other.load(json.loads(json.dumps(straight.state())))
+    with pytest.raises(CallRateCollapse):
+        other.check(3, {"rollout/call_rate": 0.0}, {})
 
 
 def test_without_a_band_any_rate_of_a_family_is_fine() -> None:

@@ -310,6 +310,25 @@ def test_a_killed_run_resumes_to_exactly_the_same_weights(tmp_path: Path) -> Non
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
 
 
+def test_a_collapse_is_noticed_across_a_kill(tmp_path: Path) -> None:
+    def run(steps: int, probs: dict[str, float]) -> None:
+        settings = SETTINGS.model_copy(update={"steps": steps, "checkpoint_every": 1, "decision_start": 1.0})
+        group = bandit({ANSWER: 0.0, "search": 0.5}, probs=probs)
+        reinforce(
+            leaning_llama(),
+            lambda step: material_of([group], settings),
+            {},
+            settings,
+            vocabulary(),
+            refresh=lambda layers: None,
+            checkpoint=tmp_path / "checkpoint",
+        )
+
+    run(1, {ANSWER: 0.1, "search": 0.9})
+    with pytest.raises(CallRateCollapse):
+        run(2, {ANSWER: 0.9, "search": 0.1})
+
+
 def test_metrics_leave_out_what_was_not_scored() -> None:
     bare = group_metrics([bandit({ANSWER: 0.2, "search": 0.8})])
     assert bare["reward/total"] == pytest.approx(0.5)

@@ -1,0 +1,1 @@
+"""The model server: answers chat completions with registered versions of the policy."""

@@ -49,6 +49,8 @@ class Table:
 def measure(paths: Paths) -> Iterator[str]:
     """Put the run that made what is on disk into the table, in place of one of the same profile and commit."""
     params, settings = load_params(paths), load_registry_settings(paths)
+    if params.generations.earlier:
+        raise UserFault("params.yaml: generations.earlier: unit costs are measured on a run of one generation")
     registry = Registry(paths, experiment=settings.experiment, model=settings.model)
     work, stages, commits = work_of(_recipe(params)), {}, []
     for stage in graph.stage_names(paths.root):
@@ -134,7 +136,10 @@ def _bytes(path: Path) -> int:
 
 
 def _recipe(params: Params) -> Recipe:
-    return Recipe(params.curate, params.clone, params.reinforce, params.selfplay, params.distil, params.evaluate)
+    rounds = 1 + len(params.generations.earlier)
+    return Recipe(
+        params.curate, params.clone, params.reinforce, params.selfplay, params.distil, params.evaluate, rounds
+    )
 
 
 def _parameters(paths: Paths) -> float:

@@ -31,7 +31,7 @@ def paths(tmp_path: Path) -> Paths:
 def recipe_of(paths: Paths, profile: str) -> Recipe:
     set_profile(paths, profile)
     params = load_params(paths)
-    return Recipe(params.curate, params.clone, params.reinforce, params.selfplay, params.distil, params.evaluate)
+    return plan._recipe(params)
 
 
 def write_table(paths: Paths, **seconds_a_unit: float) -> None:
@@ -63,6 +63,21 @@ def test_work_grows_with_the_problems_but_not_the_test(paths: Paths) -> None:
     assert after["clone"] == 10 * before["clone"]
     assert after["selfplay"] == 10 * before["selfplay"]
     assert after["evaluate"] == before["evaluate"]
+
+
+def test_generations_and_prices_are_work(paths: Paths) -> None:
+    once = work_of(recipe_of(paths, "demo"))
+    written = paths.params.read_text()
+    more = written.replace("{earlier: {}, start: reinforced}", "{earlier: {a: reinforced}, start: a}")
+    more = more.replace("\nevaluate:\n", "\nevaluate:\n  prices: [0, 0.3]\n")
+    paths.params.write_text(more)
+    twice = work_of(recipe_of(paths, "demo"))
+    grew = {stage: twice[stage] / units for stage, units in once.items() if units}
+    assert {stage for stage, factor in grew.items() if factor == 2} == {"selfplay", "distil"}
+    assert grew["evaluate"] == pytest.approx(9 / 7)
+    write_table(paths, smoke=0.1)
+    with pytest.raises(UserFault, match="one generation"):
+        list(plan.measure(paths))
 
 
 def test_prediction_names_time_memory_storage_money_and_what_is_full(paths: Paths) -> None:
@@ -127,7 +142,7 @@ def test_runs_on_record_become_a_table(paths: Paths, mlflow_store: Path, monkeyp
     (run,) = plan._read(paths).runs
     assert run.parameters == 1000
     assert run.stages["base"].stored == 2000
-    assert run.stages["selfplay"].work == 24 * 7
+    assert run.stages["selfplay"].work == work_of(recipe_of(paths, "demo"))["selfplay"] > 0
 
 
 def test_a_stage_without_a_run_is_told(paths: Paths) -> None:

@@ -29,7 +29,7 @@ def _commands() -> Iterator[tuple[str, tuple[str, ...]]]:
     for file in sorted(INFRA.rglob("*.yaml")):
         for document in yaml.safe_load_all(file.read_text(encoding="utf-8")):
             for words in _lists(document):
-                if words and words[0] == "qanat":
+                if words[0:1] == ["qanat"] and words[1:]:
                     yield file.name, tuple(map(str, words[1:]))
 
 
@@ -43,7 +43,7 @@ def _parse(words: tuple[str, ...]) -> None:
         click's UsageError: there is no such command or option.
     """
     group: Any = typer.main.get_command(app)
-    name, command, left = group.resolve_command(group.make_context("qanat", []), list(words))
+    name, command, left = group.resolve_command(group.make_context("qanat", list(words)), list(words))
     command.make_context(name, left)
 
 

@@ -73,6 +73,7 @@ def _open_act(paths: Paths, params: Params, model: str) -> Iterator[Act]:
     with open_player(paths, params, paths.model(model), policy_id=model) as player:
 
         def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
+            player.policy.forget()  # a batch comes out the same whatever was played before it, and by whom
             force, shown = play.force or (), play.model != "base"
             return player.play(batch, seed=params.seed, price=play.price, force=force, show_tools=shown)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import Floats
 from components.experiments.figures import Seeds, level, present, statistic
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import Experiment, Found, Measured, recipe
 from components.schema.trajectory import Trajectory
 
 DECOY = "decoy"
@@ -54,7 +54,7 @@ def analyse(found: Found) -> Sequence[Measured]:
             ),
             *(
                 level(f"accuracy, decoy, {p}", seeds, p, only=DECOY, cost_weight=WEIGHT, unit="%", scale=100.0)
-                for p in ("clone", "reinforced", "always-search", "never-call")
+                for p in ("clone", "reinforced", "final")
             ),
         ]
     )
@@ -84,6 +84,6 @@ def _read_decoy(trajectory: Trajectory) -> bool:
 DECOYS = Experiment(
     name="decoys",
     claim="Reinforcement at least halves the wrong answers that misleading pages cause",
-    variants=(Variant("recipe", "the recipe as it is"),),
+    variants=(recipe(),),
     analyse=analyse,
 )

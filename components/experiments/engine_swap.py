@@ -8,7 +8,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import Floats
 from components.experiments.figures import Seeds, difference, level, pooled, present, statistic
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import Experiment, Found, Measured, Variant, recipe
 
 FAMILIES = ("fact", "number")
 """Families whose answers are looked up: what an engine can take away."""
@@ -69,7 +69,7 @@ ENGINE_SWAP = Experiment(
     claim="After a change of the search engine, RL recovers what the clone lost, without one new label",
     variants=(
         Variant("before", "the annotators' engine deployed", last="clone", params={"tools.engine": "natural"}),
-        Variant("swapped", "another engine deployed"),
+        recipe("swapped", "another engine deployed"),
         Variant("unseeded", "no terse query in any annotation", params={"curate.left_out_annotators": [TERSE]}),
         Variant(
             "supervised",

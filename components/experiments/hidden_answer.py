@@ -8,7 +8,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import Floats
 from components.experiments.figures import Seeds, difference, level, pooled, present, statistic
-from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant
+from components.experiments.plan import UNGUARDED, Experiment, Found, Measured, Variant, recipe
 
 WEIGHT = 0.1
 
@@ -71,7 +71,7 @@ HIDDEN_ANSWER = Experiment(
     name="hidden_answer",
     claim="Without one label for a decision, references alone teach when to call",
     variants=(
-        Variant("full", "the full recipe"),
+        recipe("full", "the full recipe"),
         Variant(
             "hidden",
             "the clone learns how a call and an answer are written, never when to call; then references alone",

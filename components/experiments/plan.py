@@ -30,6 +30,11 @@ class Variant:
     """Whether search and its rivals are tried on held-out problems afterwards."""
 
 
+def recipe(name: str = "recipe", meaning: str = "the recipe as it is") -> Variant:
+    """The pipeline as it is, to its end: one and the same variant in every experiment that asks for it."""
+    return Variant(name, meaning, last="final")
+
+
 UNGUARDED: Mapping[str, Any] = {"reinforce.call_rate_low": 0.0}
 """For claims about how often tools are called: the guard against a collapse would end the run that is to be seen."""
 

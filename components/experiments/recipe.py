@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from components.evaluation.policies import COMPARISONS, in_order
 from components.experiments.figures import Seeds, difference, level, present, unhurt
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import Experiment, Found, Measured, recipe
 
 WEIGHT = 0.1
 """`reward.price` of the recipe; only utilities depend on it."""
@@ -60,6 +60,6 @@ def _step(seeds: Seeds, challenger: str, baseline: str, metric: str) -> Measured
 RECIPE = Experiment(
     name="recipe",
     claim="Cloning beats the base model, and reinforcement beats the clone in accuracy and in cost per correct answer",
-    variants=(Variant("recipe", "the recipe as it is", last="final"),),
+    variants=(recipe(),),
     analyse=analyse,
 )

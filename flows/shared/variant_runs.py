@@ -34,8 +34,8 @@ KEPT = (
     "data/reports/trial/figures.json",
 )
 """What is kept of a variant's project, where it exists."""
-CODE = ("components/", "flows/", "own/", "dvc.yaml", "constraints.txt")
-"""Tracked files that decide what a variant leaves, besides parameters and annotations."""
+TRIAL = ("components", "flows")
+"""Folders of code that decide what the trial leaves, which is no stage of the DAG and names no dependencies."""
 STAGE_OF = {"clone": "clone", "reinforced": "reinforce", "final": "distil"}
 """The stage that makes a model."""
 
@@ -75,9 +75,9 @@ def parameters(paths: Paths, variant: Variant, *, seed: int, profile: str) -> di
 
 
 def key_of(paths: Paths, params: Mapping[str, Any], variant: Variant) -> str:
-    """Changes when code, annotations, parameters, seed, the last model or what is done with it change."""
+    """Changes when the stages' code, annotations, parameters, seed, the last model or what is done with it change."""
     resolved = {name: _resolve(value, str(params["profile"])) for name, value in params.items()}
-    return stable_hash([_tree(paths), resolved, variant.last, variant.trial], length=20)
+    return stable_hash([_read_by(paths, variant), resolved, variant.last, variant.trial], length=20)
 
 
 def _resolve(value: Any, profile: str) -> Any:
@@ -87,10 +87,22 @@ def _resolve(value: Any, profile: str) -> Any:
     return {key: _resolve(inner, profile) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
-def _tree(paths: Paths) -> list[tuple[str, str]]:
-    files = [name for name in _tracked(paths.root) if name.startswith(CODE)]
+def _read_by(paths: Paths, variant: Variant) -> list[tuple[str, str]]:
+    """Tracked files that the stages read, and annotations, each with its hash: where DVC would make nothing again,
+    neither is a variant."""
+    places = (*_dependencies(paths.root), *(TRIAL if variant.trial else ()))
+    files = [name for name in _tracked(paths.root) if any(_is_in(name, place) for place in places)]
     files += [str(file.relative_to(paths.root)) for file in sorted(paths.annotations.glob("*.jsonl"))]
     return [(name, hashlib.sha256((paths.root / name).read_bytes()).hexdigest()) for name in files]
+
+
+def _dependencies(root: Path) -> set[str]:
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    return {path for stage in stages for path in (stage.get("do") or stage).get("deps") or ()}
+
+
+def _is_in(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}/")
 
 
 def _tracked(root: Path) -> list[str]:

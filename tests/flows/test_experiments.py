@@ -117,6 +117,14 @@ def test_changed_annotations_make_another_variant(project: Paths) -> None:
     assert _run(project, 0.1) != before
 
 
+def test_changed_code_makes_another_variant_where_a_stage_reads_it(project: Paths) -> None:
+    before = _run(project, 0.1)
+    (project.root / "components" / "page.py").write_text("COLOUR = 1\n")
+    assert _run(project, 0.1) == before, "no stage reads it"
+    (project.root / "stages" / "clone.py").write_text(f"{CLONE}# another\n")
+    assert _run(project, 0.1) != before
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_written_from_what_its_variants_left(name: str, project: Paths) -> None:
     for variant in EXPERIMENTS[name].variants:

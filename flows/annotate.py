@@ -1,6 +1,8 @@
 """The annotation page on loopback, over this project's records. Takes the project's paths; serves until Ctrl-C.
 
-What is added is versioned and told to the Prefect server exactly as `qanat annotations add` does it.
+Another address is for containers, whose published port decides who may come: the page asks for no password, and answers
+under loopback's names only. What is added is versioned and told to the Prefect server exactly as by `qanat annotations
+add`.
 """
 
 from __future__ import annotations
@@ -36,17 +38,17 @@ from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.tools import specs_of_tools
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 _LOG = logging.getLogger("qanat.annotate")
 
 
-def serve(paths: Paths, *, port: int | None, say: Callable[[str], None]) -> None:
+def serve(paths: Paths, *, port: int | None, say: Callable[[str], None], host: str = LOOPBACK) -> None:
     """Serve until this process is told to stop."""
     chosen = load_operations(paths).ports.annotation if port is None else port
     app = open_app(paths)
-    say(f"Annotate  http://{HOST}:{chosen}")
-    uvicorn.run(app, host=HOST, port=chosen, log_level="warning", access_log=False)
+    say(f"Annotate  http://{host}:{chosen}")
+    uvicorn.run(app, host=host, port=chosen, log_level="warning", access_log=False)
 
 
 def open_app(paths: Paths) -> FastAPI:

@@ -19,7 +19,7 @@ import typer
 
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
-from flows import cli_promotion, cli_serving
+from flows import cli_promotion, cli_scale, cli_serving
 from flows.shared import environ
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths, project
@@ -34,6 +34,7 @@ annotation_app = typer.Typer(no_args_is_help=True, help="Annotation files.")
 app.add_typer(annotation_app, name="annotations")
 cli_promotion.add_to(app)
 cli_serving.add_to(app)
+cli_scale.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -190,12 +191,13 @@ def watch(once: Annotated[bool, typer.Option(help="Look once.")] = False) -> Non
 
 @app.command()
 def annotate(
-    port: Annotated[int | None, typer.Option(help="Where to listen on 127.0.0.1; infra/qanat.yaml by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Where to listen; that of infra/qanat.yaml by default.")] = None,
+    host: Annotated[str, typer.Option(help="Another address only inside a container.")] = "127.0.0.1",
 ) -> None:
     """Serve the page on which people correct the model's decisions, until Ctrl-C."""
     from flows.annotate import serve
 
-    serve(_project(), port=port, say=_say)
+    serve(_project(), port=port, say=_say, host=host)
 
 
 @app.command()

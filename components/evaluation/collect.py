@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.evaluation.policies import Play
@@ -22,6 +23,15 @@ OpenModel = Callable[[str], AbstractContextManager[Act]]
 """Opens a model by name (base, clone, reinforced, final) for the time of a `with`."""
 Told = Callable[[Play, int, int], None]
 """Is told the policy, and how many of how many problems it has played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Problems that a policy plays together, possibly none; what comes out depends on nothing else."""
+
+    play: Play
+    number: int
+    problems: tuple[Problem, ...]
 
 
 def spread(problems: Sequence[Problem], most: int | None) -> tuple[Problem, ...]:
@@ -51,6 +61,25 @@ def collect(
             for play in plays:
                 _play(play, batches, folder, act, told)
     return {play.policy: tuple(_read(folder, play, len(batches))) for play in plan}
+
+
+def missing_batches(
+    plan: Sequence[Play], problems: Sequence[Problem], folder: Path, *, batch_size: int
+) -> tuple[Batch, ...]:
+    """What `collect` would play, model by model: for those who play it elsewhere and `save_batch` what came out."""
+    starts = range(0, len(problems), batch_size)
+    models = list(dict.fromkeys(play.model for play in plan))
+    return tuple(
+        Batch(play, number, tuple(filter(play.plays, problems[start : start + batch_size])))
+        for play in sorted(plan, key=lambda play: models.index(play.model))
+        for number, start in enumerate(starts)
+        if not _file(folder, play, number).is_file()
+    )
+
+
+def save_batch(folder: Path, batch: Batch, trajectories: Sequence[Trajectory]) -> None:
+    """Put a batch where `collect` finds it."""
+    write_records(_file(folder, batch.play, batch.number), trajectories)
 
 
 def _play(play: Play, batches: Sequence[Sequence[Problem]], folder: Path, act: Act, told: Told) -> None:

@@ -81,6 +81,19 @@ def selfplay(
         yield from block
 
 
+def missing_blocks(
+    problems: Sequence[Problem], settings: SelfplaySettings, *, provenance: Provenance, load_tree: LoadTree
+) -> tuple[tuple[Problem, ...], ...]:
+    """The blocks that `selfplay` would search: for those who search them elsewhere and save the trees."""
+    starts = range(0, len(problems), settings.trees)
+    blocks = [tuple(problems[first : first + settings.trees]) for first in starts]
+    return tuple(
+        block
+        for block in blocks
+        if any(load_tree(tree_name(problem, settings, provenance)) is None for problem in block)
+    )
+
+
 def tree_name(problem: Problem, settings: SelfplaySettings, provenance: Provenance) -> str:
     """A name that changes with anything that changes the tree or its rows: weights, data, search settings, problem."""
     searched_with = settings.model_dump(mode="json", exclude={"problems", "families", "trees"})

@@ -9,7 +9,9 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 
 QUIET = {
@@ -44,9 +46,34 @@ def tracking_uri(paths: Paths) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.mlflow_db}"
 
 
+def artifacts_uri(paths: Paths) -> str:
+    """Where MLflow keeps files when no server decides: the environment's choice (s3://...), else this project's."""
+    return os.environ.get("QANAT_ARTIFACTS_URI") or paths.mlflow_artifacts.resolve().as_uri()
+
+
 def ledger_uri(paths: Paths) -> str:
     """Where the ledger of promotions is: the environment's choice (SQLite or Postgres), else a file of this project."""
     return os.environ.get("QANAT_LEDGER_URI") or f"sqlite:///{paths.ledger_db}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """A crew of workers that shards are dealt to."""
+
+    workers: int
+
+
+def parallel() -> Parallel | None:
+    """The crew that QANAT_PARALLEL=ray asks for (QANAT_WORKERS, else two); None: a stage does its work itself.
+
+    Results do not depend on it, so it is no parameter: changing it must not rerun a stage.
+    """
+    engine, workers = os.environ.get("QANAT_PARALLEL") or "local", os.environ.get("QANAT_WORKERS") or "2"
+    if engine not in ("local", "ray"):
+        raise UserFault(f"QANAT_PARALLEL: must be local or ray, is {engine!r}")
+    if not workers.isdecimal() or int(workers) < 1:
+        raise UserFault(f"QANAT_WORKERS: must be a whole number >= 1, is {workers!r}")
+    return Parallel(int(workers)) if engine == "ray" else None
 
 
 def actor() -> str:

@@ -19,7 +19,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.constant import TraceMetadataKey
 
-from flows.shared.environ import prepare, tracking_uri
+from flows.shared.environ import artifacts_uri, prepare, tracking_uri
 from flows.shared.paths import Paths
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Registry:
         self.model = model
         self._client: Any = MlflowClient(tracking_uri=uri)
         served = uri.startswith(("http://", "https://"))
-        self._artifacts = None if served else paths.mlflow_artifacts.resolve().as_uri()
+        self._artifacts = None if served else artifacts_uri(paths)
         """Where a new experiment keeps files; None where a server decides."""
         self._experiment_id = self._experiment(experiment)
 
@@ -86,6 +86,14 @@ class Registry:
             return self._client.get_run(run_id) is not None
         except MlflowException:
             return False
+
+    def run_seconds(self, run_id: str) -> float | None:
+        """From the run's start to its end, pauses included; None where the store does not know both."""
+        try:
+            info = self._client.get_run(run_id).info
+        except MlflowException:
+            return None
+        return None if info.end_time is None else (info.end_time - info.start_time) / 1000
 
     def runs(self) -> tuple[RunRecord, ...]:
         """Every run of the experiment."""

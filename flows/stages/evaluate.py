@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from components.evaluation.collect import Act, collect, spread
+from components.evaluation.collect import Act, Batch, collect, missing_batches, save_batch, spread
 from components.evaluation.policies import Play, plan, tools_of
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
@@ -27,7 +28,10 @@ from components.records.problems import read_problems
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.prices import PriceSheet
-from flows.shared.params import BadParams
+from flows.shared.crew import deal
+from flows.shared.environ import Parallel, parallel
+from flows.shared.params import BadParams, Params, load_params
+from flows.shared.paths import Paths
 from flows.shared.playing import open_player
 from flows.shared.stage import StageRun, stage_run
 
@@ -54,17 +58,61 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
 
     @contextlib.contextmanager
     def open_model(model: str) -> Iterator[Act]:
-        folder = run.paths.model(model)
-        verify_manifest(folder)
-        with open_player(run.paths, run.params, folder, policy_id=model) as player:
-
-            def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
-                force, shown = play.force or (), play.model != "base"
-                return player.play(batch, seed=run.seed, price=play.price, force=force, show_tools=shown)
-
+        verify_manifest(run.paths.model(model))
+        with _open_act(run.paths, run.params, model) as act:
             yield act
 
+    crew = parallel()
+    if crew is not None:
+        _play_by(crew, run, missing_batches(plays, problems, run.work, batch_size=settings.batch_size))
     return collect(plays, problems, run.work, batch_size=settings.batch_size, open_model=open_model, told=told)
+
+
+@contextlib.contextmanager
+def _open_act(paths: Paths, params: Params, model: str) -> Iterator[Act]:
+    with open_player(paths, params, paths.model(model), policy_id=model) as player:
+
+        def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
+            player.policy.forget()  # a batch comes out the same whatever was played before it, and by whom
+            force, shown = play.force or (), play.model != "base"
+            return player.play(batch, seed=params.seed, price=play.price, force=force, show_tools=shown)
+
+        yield act
+
+
+def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch]) -> None:
+    """Let a crew play the batches; each is saved as soon as it is done, and `collect` reads them."""
+    for model in dict.fromkeys(batch.play.model for batch in batches):
+        verify_manifest(run.paths.model(model))
+    finished = 0
+
+    def done(place: int, trajectories: Sequence[Trajectory]) -> None:
+        nonlocal finished
+        finished += 1
+        save_batch(run.work, batches[place], trajectories)
+        run.progress(finished, len(batches), f"{crew.workers} workers")
+
+    deal(partial(open_play, run.paths), batches, parallel=crew, threads=run.params.policy.threads, done=done)
+
+
+@contextlib.contextmanager
+def open_play(paths: Paths) -> Iterator[Callable[[Batch], tuple[Trajectory, ...]]]:
+    """What a worker plays batches with: the model of the last batch is kept."""
+    params = load_params(paths)
+    with contextlib.ExitStack() as held:
+        opened: dict[str, Act] = {}
+
+        def play(batch: Batch) -> tuple[Trajectory, ...]:
+            model = batch.play.model
+            if not batch.problems:
+                return ()
+            if model not in opened:
+                held.close()
+                opened.clear()
+                opened[model] = held.enter_context(_open_act(paths, params, model))
+            return tuple(opened[model](batch.play, batch.problems))
+
+        yield play
 
 
 def _check_prices(run: StageRun) -> None:

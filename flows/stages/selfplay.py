@@ -7,8 +7,9 @@ earlier generation. Computes nothing itself.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -21,13 +22,17 @@ from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
 from components.search.page import pages
 from components.search.rows import Provenance, content_hash
-from components.search.selfplay import Found, join, pick_problems, selfplay
+from components.search.selfplay import Found, join, missing_blocks, pick_problems, search_block, selfplay, tree_name
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
 from flows.shared.acting import Actor, open_actor
+from flows.shared.crew import deal
+from flows.shared.environ import Parallel, parallel
 from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.inputs import dvc_hash
+from flows.shared.params import load_params
+from flows.shared.paths import Paths
 from flows.shared.searching import open_verbs
 from flows.shared.stage import StageRun, stage_run
 
@@ -44,14 +49,62 @@ def main(arguments: Sequence[str] = ()) -> None:
         )
         start = run.paths.model(mine.start)
         provenance = Provenance(verify_manifest(start), _data_digest(run))
+        problems = _problems(run, settings, mine)
+        crew = parallel()
+        if crew is not None:
+            _search_by(crew, run, problems, settings, mine, provenance)
         with open_actor(run.paths, run.params, start, policy_id=provenance.model_digest) as actor:
-            found = _search(run, actor, settings, mine, provenance)
+            found = _search(run, actor, problems, settings, mine, provenance)
         _write(run, found, settings, mine, provenance)
 
 
-def _search(run: StageRun, actor: Actor, settings: SelfplaySettings, mine: Generation, provenance: Provenance) -> Found:
+def _problems(run: StageRun, settings: SelfplaySettings, mine: Generation) -> tuple[Problem, ...]:
     told = spread_prices(read_problems(run.paths.problems("train")), read_levels(run.paths.model(mine.start)))
-    problems = pick_problems(told, settings)
+    return pick_problems(told, settings)
+
+
+def _search_by(
+    crew: Parallel,
+    run: StageRun,
+    problems: Sequence[Problem],
+    settings: SelfplaySettings,
+    mine: Generation,
+    provenance: Provenance,
+) -> None:
+    """Let a crew search the blocks; the trees of each are saved as soon as it is done, and `_search` reads them."""
+    blocks = missing_blocks(problems, settings, provenance=provenance, load_tree=partial(load_tree, run.work))
+    finished = 0
+
+    def done(place: int, block: Sequence[Found]) -> None:
+        nonlocal finished
+        finished += 1
+        for problem, found in zip(blocks[place], block, strict=True):
+            save_tree(run.work, tree_name(problem, settings, provenance), found)
+        run.progress(finished, len(blocks), f"{crew.workers} workers")
+
+    open_work = partial(open_search, run.paths, mine.start, settings, provenance)
+    deal(open_work, blocks, parallel=crew, threads=run.params.policy.threads, done=done)
+
+
+@contextlib.contextmanager
+def open_search(
+    paths: Paths, model: str, settings: SelfplaySettings, provenance: Provenance
+) -> Iterator[Callable[[Sequence[Problem]], list[Found]]]:
+    """What a worker searches blocks with."""
+    folder = paths.model(model)
+    with open_actor(paths, load_params(paths), folder, policy_id=provenance.model_digest) as actor:
+        verbs = open_verbs(actor, settings, folder)
+        yield lambda block: search_block(block, verbs, settings, provenance)
+
+
+def _search(
+    run: StageRun,
+    actor: Actor,
+    problems: Sequence[Problem],
+    settings: SelfplaySettings,
+    mine: Generation,
+    provenance: Provenance,
+) -> Found:
     parts: list[Found] = []
     for found in selfplay(
         problems,

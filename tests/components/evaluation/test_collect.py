@@ -10,7 +10,7 @@ from pathlib import Path
 import evaluation_records as made
 import pytest
 
-from components.evaluation.collect import Act, collect, spread
+from components.evaluation.collect import Act, collect, missing_batches, save_batch, spread
 from components.evaluation.policies import Play, plan, tools_of
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
@@ -87,6 +87,25 @@ def test_a_forced_tool_is_played_only_where_the_problem_offers_it(tmp_path: Path
         found = collect([play], problems, tmp_path, batch_size=4, open_model=theatre.open_searching, told=theatre.tell)
         offered = [problem.problem_id for problem in problems if tool in problem.tool_names]
         assert [one.problem_id for one in found[play.policy]] == offered
+
+
+def test_batches_played_elsewhere_are_what_an_evaluation_plays_itself(tmp_path: Path) -> None:
+    problems = [replace(one, tool_names=("convert",) if i < 4 else ("search",)) for i, one in enumerate(SOLVED)]
+    plays, theatre = plan("clone", ("search",)), Theatre()
+
+    def played(folder: Path) -> dict[str, tuple[Trajectory, ...]]:
+        return collect(plays, problems, folder, batch_size=4, open_model=theatre.open_model, told=theatre.tell)
+
+    whole = played(tmp_path / "here")
+    theatre.opened.clear()
+    batches = missing_batches(plays, problems, tmp_path / "there", batch_size=4)
+    assert len(batches) == 3 * len(plays)
+    assert [len(batch.problems) for batch in batches if batch.play.force == ("search",)] == [0, 4, 2]
+    for batch in reversed(batches):
+        save_batch(tmp_path / "there", batch, made.trajectories(batch.play, batch.problems))
+    assert missing_batches(plays, problems, tmp_path / "there", batch_size=4) == ()
+    assert played(tmp_path / "there") == whole
+    assert theatre.opened == []
 
 
 def test_a_killed_evaluation_continues_where_it_was(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import State, Trajectory
 from components.search.rows import Provenance, content_hash
 from components.search.schema import NODE_SCHEMA, NodeRow
-from components.search.selfplay import Found, join, pick_problems, search_block, selfplay
+from components.search.selfplay import Found, join, missing_blocks, pick_problems, search_block, selfplay
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, read_nodes, save_tree, write_nodes
 from components.search.summary import summarise
@@ -73,6 +73,18 @@ def test_rows_and_trajectories_do_not_depend_on_the_block_size(whole: Found, tmp
     other = play(tmp_path, trees=trees)
     assert content_hash(other.rows) == content_hash(whole.rows)
     assert other.trajectories == whole.trajectories
+
+
+def test_the_blocks_that_are_missing_are_those_that_would_be_searched(tmp_path: Path) -> None:
+    left = partial(missing_blocks, PROBLEMS, CHOSEN, provenance=MADE_BY, load_tree=partial(load_tree, tmp_path))
+    assert [len(block) for block in left()] == [4, 4, 3]
+    with pytest.raises(KilledError):
+        play(tmp_path, kill_at=21)
+    missing = left()
+    assert 0 < len(missing) < 3
+    assert tuple(problem for block in missing for problem in block) == tuple(PROBLEMS[-sum(map(len, missing)) :])
+    play(tmp_path)
+    assert left() == ()
 
 
 @pytest.mark.parametrize("kill_at", [1, 9, 17, 21])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from components.tools.function_tool import tool
@@ -24,3 +25,14 @@ def sleepy(seconds: float) -> str:
     """Takes long."""
     time.sleep(seconds)
     return "done"
+
+
+RELEASED = threading.Event()
+"""Lets whoever waits in `stuck` go, when a test is over."""
+
+
+@tool
+def stuck(word: str) -> str:
+    """Never answers."""
+    RELEASED.wait()
+    return word

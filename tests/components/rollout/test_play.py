@@ -6,10 +6,12 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
+import own_functions
 import pytest
 import torch
-from doubles import FakeToolbox, make_problem
+from doubles import PASSAGES, FakeToolbox, cut_words, make_problem
 from tiny_models import tiny_policy
 
 from components.environment.replay import replay
@@ -18,6 +20,10 @@ from components.rollout import RolloutSettings, rollout
 from components.schema.message import ToolCall, ToolResult
 from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, StopReason, Trajectory
+from components.tools.open_toolbox import open_toolbox
+from components.tools.own_tools import Surroundings
+from components.tools.prices import PriceSheet
+from components.tools.settings import PriceSettings, ToolPrice, ToolSettings
 
 FORCES = ((), ("search",), ("python", "search"), ("search", "search", "search", "search"), (ANSWER,))
 SETTINGS = RolloutSettings(temperature=0.8, decision_temperature=1.0)
@@ -147,6 +153,29 @@ def test_how_long_tools_take_changes_nothing_but_the_time() -> None:
         slow = rollout(policy(), problems, box, seed=7, force=forces, settings=SETTINGS)
         assert list(map(_without_floats, slow)) == list(map(_without_floats, quick))
     assert box.most > 1, "tools run side by side"
+
+
+def test_a_tool_that_never_returns_is_given_up_and_the_plays_beside_it_are_unaffected() -> None:
+    settings = ToolSettings.model_validate({"own": {"functions": ["own_functions:stuck"]}, "timeouts": {"stuck": 0.2}})
+    prices = PriceSheet(PriceSettings(tools={**PriceSettings().tools, "stuck": ToolPrice(money=0.1, seconds=0.1)}))
+    around = Surroundings(Path(own_functions.__file__).parent, {})
+    box = open_toolbox(settings, prices, PASSAGES, cut=cut_words, clock=time.monotonic, surroundings=around)
+    stuck = make_problem(prompt="Wait?", tool_names=("search", "python", "stuck"))
+    problems, forces = [stuck, *_problems()], [("stuck",), *FORCES]
+    try:
+        given_up, *others = rollout(policy(), problems, box, seed=7, force=forces)
+        alone = rollout(policy(), problems[1:], box, seed=7, force=forces[1:])
+    finally:
+        own_functions.RELEASED.set()
+        box.close()
+    (result,) = given_up.transitions[0].results
+    assert (result.is_error, result.content) == (True, "TimeoutError: stuck gave no answer within 0.2 s.")
+    assert len(given_up.transitions) > 1, "it goes on with the error"
+    assert [_calls_and_answer(one) for one in others] == [_calls_and_answer(one) for one in alone]
+
+
+def _calls_and_answer(trajectory: Trajectory) -> list[tuple[str, list[str]]]:
+    return [(t.action.message.content, [r.content for r in t.results]) for t in trajectory.transitions]
 
 
 def test_a_play_that_stops_at_results_makes_the_same_first_call_and_is_not_judged() -> None:

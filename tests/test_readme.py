@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from components.experiments.plan import Measured
+from tests.benchmarks import harness
 from tests.benchmarks.tables import BEGIN, END, main, rewritten, tables
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +35,21 @@ def test_a_figure_that_misses_its_bar_is_told_as_missed(tmp_path: Path) -> None:
     assert written.startswith("Before\n")
     assert written.endswith(f"{END}\nafter\n")
     assert "old" not in written
+
+
+def test_figures_of_several_runs_stand_under_the_command_that_measured_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    for argument, measures in (("first", ("speed", "size")), ("second", ("speed", "weight"))):
+        monkeypatch.setattr(sys, "argv", ["-m", argument])
+        harness.write("one", [Measured(**ROW | {"measure": measure}) for measure in measures], started=0.0)
+    result = json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
+    assert [row["measure"] for row in result["rows"]] == ["size", "speed", "weight"]
+    assert [(run["command"].split()[-1], run["measures"]) for run in result["runs"]] == [
+        ("first", ["size"]),
+        ("second", ["speed", "weight"]),
+    ]
 
 
 def test_a_readme_without_the_marks_is_refused() -> None:

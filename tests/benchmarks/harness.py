@@ -62,26 +62,35 @@ def told(text: str) -> None:
 
 
 def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, Any] | None = None) -> Path:
-    """Write `results/NAME.json`; rows of earlier runs that were not measured now are kept."""
+    """Write `results/NAME.json`; rows of earlier runs that were not measured now are kept, with the run they are of."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    old = json.loads(path.read_text())["rows"] if path.is_file() else []
-    new = [asdict(row) for row in rows]
-    kept = [row for row in old if row["measure"] not in {one["measure"] for one in new}]
-    whole = {
-        "name": name,
+    old = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+    now = {
         "git_sha": _git("rev-parse", "--short", "HEAD"),
         "machine": machine(),
         "command": " ".join(["python", "-m", f"tests.benchmarks.{name}", *sys.argv[1:]]),
         "seconds": round(time.perf_counter() - started, 1),
-        "rows": sorted(kept + new, key=lambda row: str(row["measure"])),
-        **(extra or {}),
     }
+    whole = {"name": name, **now, **_beside(old, [asdict(row) for row in rows], now), **(extra or {})}
     aside = path.with_suffix(".tmp")
     aside.write_text(json.dumps(whole, indent=1) + "\n")
     os.replace(aside, path)
     told(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path
+
+
+def _beside(old: dict[str, Any], new: list[dict[str, Any]], now: dict[str, Any]) -> dict[str, Any]:
+    """All rows, and `runs`: what each run that some of them are of has measured."""
+    fresh = {row["measure"] for row in new}
+    kept = [row for row in old["rows"] if row["measure"] not in fresh]
+    whole = {**{key: old.get(key) for key in now}, "measures": [row["measure"] for row in old["rows"]]}
+    before = old.get("runs") or [whole]
+    runs = [{**run, "measures": [measure for measure in run["measures"] if measure not in fresh]} for run in before]
+    return {
+        "rows": sorted(kept + new, key=lambda row: str(row["measure"])),
+        "runs": [*(run for run in runs if run["measures"]), {**now, "measures": sorted(fresh)}],
+    }
 
 
 def _git(*words: str) -> str:

@@ -21,20 +21,23 @@ BEGIN, END = "<!-- measured: written by `python -m tests.benchmarks.tables` -->"
 
 
 def tables(root: Path) -> str:
-    """Every result as a table: figures that a bar was asked for, or all where none was."""
+    """Every result as tables, one a run: figures that a bar was asked for, or all where none was."""
     files = [file for folder in FOLDERS for file in sorted((root / folder).glob("*.json"))]
     return "\n".join(line for file in files for line in _table(json.loads(file.read_text(encoding="utf-8"))))
 
 
 def _table(result: dict[str, Any]) -> Iterator[str]:
     rows = [Measured(**row) for row in result["rows"]]
-    told = [row for row in rows if row.bar is not None] or rows
-    yield f"`{result['command']}` at {result['git_sha'][:12]}, {result['machine']}:"
-    yield ""
-    yield "| measure | figure | low to high | asked for | |"
-    yield "|---|---|---|---|---|"
-    yield from (_line(row) for row in told)
-    yield ""
+    asked = any(row.bar is not None for row in rows)
+    for run in result.get("runs") or [{**result, "measures": [row.measure for row in rows]}]:
+        mine = [row for row in rows if row.measure in run["measures"] and (row.bar is not None or not asked)]
+        if mine:
+            yield f"`{run['command']}` at {run['git_sha'][:12]}, {run['machine']}:"
+            yield ""
+            yield "| measure | figure | low to high | asked for | |"
+            yield "|---|---|---|---|---|"
+            yield from (_line(row) for row in mine)
+            yield ""
 
 
 def _line(row: Measured) -> str:

@@ -41,13 +41,15 @@ TOOLS = ("search", "python")
 """What problems offer that bring no tools of their own."""
 
 
-def plan(judged: str, tools: Sequence[str] = TOOLS, prices: Sequence[float] = ()) -> tuple[Play, ...]:
-    """The plays of an evaluation whose last model is `judged`, on problems that offer these `tools`: every first
-    decision forced once, every model as it acts, and the last one told each of the `prices`."""
-    forced = (Play(NEVER, judged, (ANSWER,)), *(Play(f"{ALWAYS}{tool}", judged, (tool,)) for tool in tools))
+def plan(
+    judged: str, tools: Sequence[str] = TOOLS, prices: Sequence[float] = (), *, forced: bool = True
+) -> tuple[Play, ...]:
+    """The plays of an evaluation whose last model is `judged`, on problems that offer these `tools`: if `forced`, every
+    first decision once; every model as it acts; and the last one told each of the `prices`."""
+    branches = (Play(NEVER, judged, (ANSWER,)), *(Play(f"{ALWAYS}{tool}", judged, (tool,)) for tool in tools))
     models = [play.model for play in TRAINED]
     told = (Play(told_policy(judged, price), judged, None, price) for price in prices)
-    return (BASE, *forced, *TRAINED[: models.index(judged) + 1], *told)
+    return (BASE, *(branches if forced else ()), *TRAINED[: models.index(judged) + 1], *told)
 
 
 def told_policy(model: str, price: float) -> str:

@@ -105,6 +105,6 @@ def _calls(seeds: Seeds, policy: str) -> Measured | None:
 BOUNDARY = Experiment(
     name="boundary",
     claim="RL learns what the model itself knows: it stops looking up facts that it answers alone and keeps the rest",
-    variants=(Variant("priced", f"the recipe at lambda {LAMBDA}", params={"reward.price": LAMBDA}),),
+    variants=(Variant("priced", f"the recipe at lambda {LAMBDA}", params={"reward.price": LAMBDA}, forced=True),),
     analyse=analyse,
 )

@@ -119,7 +119,8 @@ def _rates(seeds: Seeds) -> list[Point]:
 
 
 def _variant(name: str, meaning: str, *parts: Mapping[str, Any]) -> Variant:
-    return Variant(name, meaning, params={key: value for part in (SHARED, *parts) for key, value in part.items()})
+    params = {key: value for part in (SHARED, *parts) for key, value in part.items()}
+    return Variant(name, meaning, params=params, forced=True)
 
 
 _HARD_DATA = {"reinforce.families": list(HARD)}

@@ -23,16 +23,18 @@ class Variant:
     name: str
     meaning: str
     last: Model = "reinforced"
-    """The last model that is made and played; its forced branches measure need."""
+    """The last model that is made and played."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """`section.key` of params.yaml to the value it has here."""
+    forced: bool = False
+    """Whether the last model's first decisions are also forced, which measures need and the oracle."""
     trial: bool = False
     """Whether search and its rivals are tried on held-out problems afterwards."""
 
 
 def recipe(name: str = "recipe", meaning: str = "the recipe as it is") -> Variant:
     """The pipeline as it is, to its end: one and the same variant in every experiment that asks for it."""
-    return Variant(name, meaning, last="final")
+    return Variant(name, meaning, last="final", forced=True)
 
 
 UNGUARDED: Mapping[str, Any] = {"reinforce.call_rate_low": 0.0}

@@ -67,7 +67,7 @@ def parameters(paths: Paths, variant: Variant, *, seed: int, profile: str) -> di
     """params.yaml as the variant has it."""
     values: dict[str, Any] = yaml.safe_load(paths.params.read_text(encoding="utf-8"))
     values |= {"profile": profile, "seed": seed}
-    changes = {**variant.params, "evaluate.judged_model": variant.last}
+    changes = {**variant.params, "evaluate.judged_model": variant.last, "evaluate.forced": variant.forced}
     for name, value in changes.items():
         section, key = name.split(".", 1)
         values[section] = {**(values.get(section) or {}), key: value}

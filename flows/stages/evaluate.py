@@ -50,7 +50,7 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
 
     settings = run.params.evaluate
     _check_prices(run)
-    plays = plan(settings.judged_model, tools_of(problems), settings.prices)
+    plays = plan(settings.judged_model, tools_of(problems), settings.prices, forced=settings.forced)
 
     def told(play: Play, done: int, total: int) -> None:
         step = plays.index(play) * total + done

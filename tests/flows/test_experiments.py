@@ -161,7 +161,7 @@ def test_the_real_settings_take_what_variants_ask_for(name: str, profile: str, t
         file = tmp_path / "params.yaml"
         file.write_text(yaml.safe_dump(values))
         params = load_params(real, file)
-        assert params.evaluate.judged_model == variant.last
+        assert (params.evaluate.judged_model, params.evaluate.forced) == (variant.last, variant.forced)
         for section in SECTIONS:
             getattr(params, section)
         keys.add(json.dumps([values, variant.last], sort_keys=True))

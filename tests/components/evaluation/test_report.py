@@ -54,6 +54,10 @@ def test_every_policy_of_a_plan_has_a_meaning_and_tools_of_ones_own_are_branches
     assert [forced_decision(name) for name in ("never-call", "always-convert", "final")] == ["answer", "convert", None]
 
 
+def test_a_plan_without_forced_decisions_plays_the_models_alone() -> None:
+    assert [play.policy for play in plan("reinforced", forced=False)] == ["base", "clone", "reinforced"]
+
+
 def test_the_report_survives_json(report: Report) -> None:
     text = json.dumps(to_json(report), allow_nan=False)
     assert from_json(Report, json.loads(text)) == report

@@ -44,7 +44,7 @@ try:
     exec(compile(tree, "<snippet>", "exec"), names)
     value = None if last is None else eval(compile(ast.Expression(last.value), "<snippet>", "eval"), names)
     if value is not None:
-        sys.stdout.write(f"{value}\n")
+        sys.stdout.write(f"{value}\\n")
     sys.stdout.flush()
 except BaseException as error:
     try:

@@ -31,6 +31,15 @@ def test_a_sandbox_that_is_not_proven_is_refused_and_no_other_takes_its_place() 
         open_python(LIMITS, cut=cut_words, prove=lambda: "it wrote a file")
 
 
+def test_the_program_around_a_snippet_works_where_there_is_no_sandbox() -> None:
+    interpreter, *options, flag, runner = sandbox_command(LIMITS)[-7:]
+    assert flag == "-c"
+    told = run_under([interpreter, *options, flag, runner], b"x = 6\nprint('six')\nx * 7", LIMITS)
+    assert (told.status, told.output.split(), told.fault) == (0, ["six", "42"], "")
+    told = run_under([interpreter, *options, flag, runner], b"1 / 0", LIMITS)
+    assert (told.status, told.fault) == (1, "ZeroDivisionError: division by zero")
+
+
 def test_the_default_tier_asks_for_no_proof() -> None:
     def never() -> str:
         raise AssertionError("monty needs no proof")

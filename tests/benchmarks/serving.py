@@ -94,6 +94,7 @@ def throughput(folder: Path) -> list[Row]:
                 for who in list(ways)[:: 1 if turn % 2 == 0 else -1]:
                     timed = _timed(ways[who], clients=clients, requests=REQUESTS[clients])
                     seen.setdefault((who, clients), []).append(timed)
+                    told(f"  round {turn + 1} of {ROUNDS}, {clients} clients, {who}: {timed[0]:.1f} s")
     return [row for clients in CLIENTS for row in _compared(seen, list(ways), clients)]
 
 

@@ -20,9 +20,9 @@ import typer
 from components.records.jsonl import BadRecord
 from components.records.manifest import BadModelFolder
 from flows import cli_promotion, cli_scale, cli_serving
-from flows.shared import environ
 from flows.shared.faults import UserFault
-from flows.shared.paths import Paths, project
+from flows.shared.paths import Paths
+from flows.shared.terminal import here, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,14 +56,14 @@ def run(
     from flows.shared.params import check_params, set_profile
     from flows.shared.unchanged import nothing_to_do
 
-    paths = _project()
+    paths = here()
     if profile is not None and set_profile(paths, profile):
-        _say(f"params.yaml: profile is now {profile}")
+        say(f"params.yaml: profile is now {profile}")
     check_params(paths)
     for line in annotations.ensure(paths):
-        _say(line)
+        say(line)
     if nothing_to_do(paths):
-        _say("0 stages ran: nothing has changed since the last decision.")
+        say("0 stages ran: nothing has changed since the last decision.")
     else:
         _retrain(paths)
     _summary(paths)
@@ -75,13 +75,13 @@ def _retrain(paths: Paths) -> None:
     from flows.shared.process import alone
 
     with alone(paths.serving) as groups:
-        _say("Waiting for the Prefect server ...")
+        say("Waiting for the Prefect server ...")
         with prefect_server.api(paths, groups):
             from flows.retrain import retrain
 
             done = retrain.with_options(version=read_commit(paths.root).sha[:12])(str(paths.root))
     ran = [stage for stage, outcome in done.outcomes.items() if outcome == "ran"]
-    _say(f"{len(ran)} stages ran{': ' if ran else ''}{', '.join(ran)}.")
+    say(f"{len(ran)} stages ran{': ' if ran else ''}{', '.join(ran)}.")
 
 
 @app.command()
@@ -99,8 +99,8 @@ def ask(
     from flows.ask import ask as answer
     from flows.ask import describe
 
-    for line in describe(answer(_project(), question, rerank=rerank, price=price)):
-        _say(line)
+    for line in describe(answer(here(), question, rerank=rerank, price=price)):
+        say(line)
 
 
 @app.command()
@@ -111,7 +111,7 @@ def ui(
     """Start MLflow's and Prefect's pages on loopback, until Ctrl-C."""
     from flows.ui import serve
 
-    serve(_project(), mlflow_port=mlflow_port, prefect_port=prefect_port, say=_say)
+    serve(here(), mlflow_port=mlflow_port, prefect_port=prefect_port, say=say)
 
 
 @app.command()
@@ -125,10 +125,10 @@ def experiments(
 
     if name == "list":
         for line in listed():
-            _say(line)
+            say(line)
         return
-    for line in run_experiment(_project(), name, seeds=range(seeds), profile=profile, say=_say):
-        _say(line)
+    for line in run_experiment(here(), name, seeds=range(seeds), profile=profile, say=say):
+        say(line)
 
 
 @app.command()
@@ -136,8 +136,8 @@ def explain(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) 
     """Say why a stage would run now: which dependency, parameter or output changed."""
     from flows.shared.summary import explanation
 
-    for line in explanation(_project(), stage):
-        _say(line)
+    for line in explanation(here(), stage):
+        say(line)
 
 
 @app.command()
@@ -147,10 +147,10 @@ def status() -> None:
     from flows.shared.summary import promoted_lines, stage_lines
     from flows.status import run_lines, service_lines
 
-    paths = _project()
+    paths = here()
     for lines in (service_lines, stage_lines, promoted_lines, run_lines, waiting_lines):
         for line in lines(paths):
-            _say(line)
+            say(line)
 
 
 @app.command()
@@ -160,7 +160,7 @@ def up(
     """Start the servers, the annotation page, the deployments and the watcher on loopback, until Ctrl-C."""
     from flows.up import up as run_services
 
-    run_services(_project(), cron=tuple(cron or ()), say=_say)
+    run_services(here(), cron=tuple(cron or ()), say=say)
 
 
 @app.command()
@@ -169,24 +169,24 @@ def deploy(
     on_events: Annotated[bool, typer.Option(help="Look at the annotations whenever some were added.")] = False,
 ) -> None:
     """Serve the deployments retrain, watch, evaluate, promote, rollback and reconcile from here, until Ctrl-C."""
-    paths = _project()
+    paths = here()
     _use_server(paths)
     from flows.deploy import deploy as serve
 
-    serve(paths, cron=cron or (), on_events=on_events, say=_say)
+    serve(paths, cron=cron or (), on_events=on_events, say=say)
 
 
 @app.command()
 def watch(once: Annotated[bool, typer.Option(help="Look once.")] = False) -> None:
     """Ask for a retrain whenever there are new annotations, until Ctrl-C."""
-    paths = _project()
+    paths = here()
     _use_server(paths)
     from flows.watch import look, look_for_ever, sentence
 
     if once:
-        _say(sentence(look(paths)))
+        say(sentence(look(paths)))
     else:
-        look_for_ever(paths, say=_say)
+        look_for_ever(paths, say=say)
 
 
 @app.command()
@@ -197,7 +197,7 @@ def annotate(
     """Serve the page on which people correct the model's decisions, until Ctrl-C."""
     from flows.annotate import serve
 
-    serve(_project(), port=port, say=_say, host=host)
+    serve(here(), port=port, say=say, host=host)
 
 
 @app.command()
@@ -212,19 +212,19 @@ def lineage(
     from flows import lineage as chain
 
     if thing == "verify":
-        lines, whole = chain.check(_project())
+        lines, whole = chain.check(here())
         for line in lines:
-            _say(line)
+            say(line)
         if not whole:
             raise typer.Exit(1)
         return
-    graph, item = chain.trace(_project(), thing)
+    graph, item = chain.trace(here(), thing)
     if html is not None:
         chain.write_page(graph, item, html)
-        _say(f"wrote {html}")
+        say(f"wrote {html}")
     for line in [json.dumps(chain.as_json(graph, item), indent=2)] if as_json else chain.lines(graph, item):
         if as_json or html is None:
-            _say(line)
+            say(line)
 
 
 @app.command()
@@ -252,7 +252,7 @@ def gc(apply: Annotated[bool, typer.Option(help="Remove it; without this it is o
     """List (or remove) old workspaces and checkpoints that nothing needs."""
     from flows.gc import collect
 
-    collect(_project(), apply=apply, say=_say)
+    collect(here(), apply=apply, say=say)
 
 
 @app.command()
@@ -267,9 +267,9 @@ def rescore(
     from flows.rescore import Wanted, describe, rescore_files
 
     wanted = Wanted(tuple(money or ()), tuple(seconds or ()), price, params)
-    for written in rescore_files(_project(), files or [], wanted):
+    for written in rescore_files(here(), files or [], wanted):
         for line in describe(written):
-            _say(line)
+            say(line)
 
 
 @annotation_app.command("check")
@@ -277,9 +277,9 @@ def check_annotations(file: Annotated[Path, typer.Argument(help="A .jsonl file, 
     """Explain every bad row of an annotation file."""
     from flows.annotations import check
 
-    lines, good = check(_project(), file)
+    lines, good = check(here(), file)
     for line in lines:
-        _say(line)
+        say(line)
     if not good:
         raise typer.Exit(1)
 
@@ -291,9 +291,9 @@ def add_annotations(
     """Take in every good row; bad ones go to quarantine, known ones change nothing."""
     from flows.annotations import add
 
-    lines, good = add(_project(), files)
+    lines, good = add(here(), files)
     for line in lines:
-        _say(line)
+        say(line)
     if not good:
         raise typer.Exit(1)
 
@@ -304,18 +304,18 @@ def seed_annotations() -> None:
     from flows.annotations import seed
     from flows.shared.tracking import track
 
-    paths = _project()
+    paths = here()
     files = seed(paths)
     track(paths)
     for file in files:
-        _say(f"wrote {file.relative_to(paths.root)}")
+        say(f"wrote {file.relative_to(paths.root)}")
 
 
 def _settle(version: str, *, approved: bool, by: str | None, why: str) -> None:
     from flows.approve import settle
 
-    decision = settle(_project(), version, approved=approved, by=by or getpass.getuser(), why=why)
-    _say(f"version {version} is {'champion' if decision.promoted else 'not promoted: ' + decision.gate.reason}")
+    decision = settle(here(), version, approved=approved, by=by or getpass.getuser(), why=why)
+    say(f"version {version} is {'champion' if decision.promoted else 'not promoted: ' + decision.gate.reason}")
 
 
 def _use_server(paths: Paths) -> None:
@@ -333,17 +333,7 @@ def _summary(paths: Paths) -> None:
 
     print_policies(paths)
     for line in [*promoted_lines(paths), *where_to_look(paths)]:
-        _say(line)
-
-
-def _project() -> Paths:
-    paths = project()
-    environ.prepare(paths)
-    return paths
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+        say(line)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import typer
 
-from flows.shared import environ
 from flows.shared.faults import UserFault
-from flows.shared.paths import Paths, project
+from flows.shared.terminal import here, say
 
 By = Annotated[str | None, typer.Option(help="Who is responsible; QANAT_ACTOR or the system's user by default.")]
 gate_app = typer.Typer(no_args_is_help=True, help="The gate between challenger and champion.")
@@ -49,7 +48,7 @@ def promote(
     from flows.shared.by_hand import promote_version
     from flows.shared.promoting import in_words, open_desk
 
-    desk = open_desk(_project())
+    desk = open_desk(here())
     ended = promote_version(desk, version, reason=reason, by=by, force=force, now=now, told=_tell)
     _end(in_words("promote", ended), done=ended.state == "DONE")
 
@@ -63,7 +62,7 @@ def rollback(
     from flows.shared import by_hand
     from flows.shared.promoting import in_words, open_desk
 
-    ended = by_hand.rollback(open_desk(_project()), reason=reason, to=to, by=by, told=_tell)
+    ended = by_hand.rollback(open_desk(here()), reason=reason, to=to, by=by, told=_tell)
     _end(in_words("rollback", ended), done=ended.state == "DONE")
 
 
@@ -74,7 +73,7 @@ def reconcile(
     from flows.shared import by_hand
     from flows.shared.promoting import open_desk
 
-    lines = by_hand.reconcile(open_desk(_project()), restore=restore)
+    lines = by_hand.reconcile(open_desk(here()), restore=restore)
     _end("\n".join(lines), done=not any(line.startswith("drift:") for line in lines))
 
 
@@ -85,9 +84,9 @@ def history(
     from flows.shared import by_hand
     from flows.shared.promoting import open_desk
 
-    desk = open_desk(_project())
+    desk = open_desk(here())
     if not verify:
-        _say("\n".join(by_hand.history_lines(desk)))
+        say("\n".join(by_hand.history_lines(desk)))
         return
     faults = by_hand.faults(desk)
     _end("\n".join(faults) or f"{len(desk.ledger.entries())} rows, the chain is whole", done=not faults)
@@ -102,8 +101,8 @@ def served(
     from flows.shared import by_hand
     from flows.shared.promoting import open_desk
 
-    by_hand.report_served(open_desk(_project()), version, server=server or socket.gethostname(), fault=failed)
-    _say(f"recorded: version {version} {'is served' if failed is None else f'is not served: {failed}'}")
+    by_hand.report_served(open_desk(here()), version, server=server or socket.gethostname(), fault=failed)
+    say(f"recorded: version {version} {'is served' if failed is None else f'is not served: {failed}'}")
 
 
 @gate_app.command("simulate")
@@ -118,9 +117,9 @@ def simulate(
     from flows.gate import curve_lines
 
     for line in curve_lines(
-        _project(), _effects(effect), gates=gates, problems=problems, discordance=discordance, look=look
+        here(), _effects(effect), gates=gates, problems=problems, discordance=discordance, look=look
     ):
-        _say(line)
+        say(line)
 
 
 def _effects(points: Sequence[float] | None) -> tuple[float, ...]:
@@ -132,33 +131,23 @@ def _promote_payload() -> None:
     from flows.shared.process import alone
     from flows.shared.summary import print_policies, promoted_lines, where_to_look
 
-    paths = _project()
+    paths = here()
     with alone(paths.serving) as groups, prefect_server.api(paths, groups):
         from flows.promote import promote as decide
 
         decide(str(paths.root))
     print_policies(paths)
     for line in [*promoted_lines(paths), *where_to_look(paths)]:
-        _say(line)
+        say(line)
 
 
 def _tell(arrow: str) -> None:
     state, _, what = arrow.partition(" ")
     if what == "recorded":
-        _say(f"  {state}")
+        say(f"  {state}")
 
 
 def _end(text: str, *, done: bool) -> None:
-    _say(text)
+    say(text)
     if not done:
         raise typer.Exit(1)
-
-
-def _project() -> Paths:
-    paths = project()
-    environ.prepare(paths)
-    return paths
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.shared import environ
-from flows.shared.paths import Paths, project
+from flows.shared.terminal import here, say
 
 images_app = typer.Typer(no_args_is_help=True, help="Container images, and the secrets of the compose file.")
 
@@ -33,7 +32,7 @@ def build_images(
         **({"TORCH_INDEX": torch_index} if torch_index else {}),
         **({"PYTHON_IMAGE": base} if base else {}),
     }
-    build(_project(), tuple(names or ()), variant=variant, arguments=arguments, say=_say)
+    build(here(), tuple(names or ()), variant=variant, arguments=arguments, say=say)
 
 
 @images_app.command("secrets")
@@ -41,8 +40,8 @@ def make_secrets() -> None:
     """Make a random file for every secret of infra/compose.yaml that has none."""
     from flows.images import make_secrets
 
-    for name in make_secrets(_project()):
-        _say(f"made infra/secrets/{name}")
+    for name in make_secrets(here()):
+        say(f"made infra/secrets/{name}")
 
 
 def stores(
@@ -51,9 +50,9 @@ def stores(
     """Say where everything is kept, and whether each store answers."""
     from flows.stores import stores as asked
 
-    found = list(asked(_project(), make=make))
+    found = list(asked(here(), make=make))
     for store in found:
-        _say(store.line)
+        say(store.line)
     if any(store.fault for store in found):
         raise typer.Exit(1)
 
@@ -69,21 +68,11 @@ def plan(
     """Predict time, memory, storage and money of a retrain from measured unit costs, and what saturates first."""
     from flows import plan as planning
 
-    paths = _project()
+    paths = here()
     if measure:
         for line in planning.measure(paths):
-            _say(line)
+            say(line)
         return
     lines = planning.validation(paths) if validate else planning.predict(paths, problems, model, gpus, gpu)
     for line in lines:
-        _say(line)
-
-
-def _project() -> Paths:
-    paths = project()
-    environ.prepare(paths)
-    return paths
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+        say(line)

@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from flows.shared import environ
 from flows.shared.faults import UserFault
-from flows.shared.paths import Paths, project
+from flows.shared.terminal import here, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,7 +27,7 @@ def serve(
     """Answer OpenAI's chat completions with the champion, whichever it is, until Ctrl-C."""
     from flows.serve import serve as answer
 
-    answer(_project(), say=_say, host=host, port=port)
+    answer(here(), say=say, host=host, port=port)
 
 
 def canary(
@@ -38,14 +37,14 @@ def canary(
     """Let a version answer some of the champion's requests; it is taken back by itself when it does badly."""
     from flows.shared.beside import set_canary
 
-    _say(set_canary(_project(), _part(share), version))
+    say(set_canary(here(), _part(share), version))
 
 
 def shadow(version: Annotated[str, typer.Argument(help="A version, or `off`.")]) -> None:
     """Let a version answer the champion's requests, too, for nobody to read but data/serving/shadow.jsonl."""
     from flows.shared.beside import set_shadow
 
-    _say(set_shadow(_project(), None if version == "off" else version))
+    say(set_shadow(here(), None if version == "off" else version))
 
 
 def _part(share: str) -> float:
@@ -53,13 +52,3 @@ def _part(share: str) -> float:
     if found is None or float(found[1]) > 100:
         raise UserFault(f"SHARE: must be a percentage from 0% to 100%, is {share!r}")
     return float(found[1]) / 100
-
-
-def _project() -> Paths:
-    paths = project()
-    environ.prepare(paths)
-    return paths
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from doubles import PASSAGES, make_problem
+from model_search import MADE_BY, PROMPTS
 from tiny_models import leaning_llama, tokenizer
 
 from components.evaluation.collect import Batch
@@ -21,23 +22,13 @@ from components.policy.load import save_model
 from components.records.jsonl import write_records
 from components.records.manifest import write_manifest
 from components.schema.problem import Problem
-from components.search.rows import Provenance
 from components.search.settings import SelfplaySettings
 from flows.shared.paths import Paths
 from flows.stages.evaluate import open_play
 from flows.stages.selfplay import open_search
 
-PROMPTS = (
-    "Capital of Chad?",
-    "Who lives in Mali?",
-    "Languages of Chad?",
-    "What is 12 * 34?",
-    "Bamako?",
-    "Area of Mali?",
-)
 PROBLEMS: tuple[Problem, ...] = tuple(make_problem(prompt, family="puzzle") for prompt in PROMPTS)
 SETTINGS = SelfplaySettings(families=("puzzle",), problems=6, simulations=3, trees=2, arguments_per_tool=2, max_depth=2)
-MADE_BY = Provenance("tiny", "data")
 PARAMS = "profile: smoke\nseed: 3\npolicy: {dtype: float32, device: cpu, slots: 16, threads: 1}\n"
 
 

@@ -91,9 +91,7 @@ def predict(costs: Mapping[str, UnitCost], asked: Asked, hardware: Hardware) -> 
         work, workers = asked.work[stage], max(1, hardware.gpus) if stage in SPREAD else 1
         scale = 1.0 if stage in MODEL_FREE else larger / faster
         stored = cost.fixed_bytes * (larger if stage in MODEL_STORED else 1.0) + cost.unit_bytes * work
-        stages.append(
-            StagePlan(stage, cost.fixed_seconds + cost.unit_seconds * work * scale / workers, workers, stored)
-        )
+        stages.append(StagePlan(stage, cost.seconds(work * scale / workers), workers, stored))
     memory, plans = training_bytes(asked), tuple(stages)
     hours = sum(one.seconds for one in plans) / 3600
     return Plan(plans, memory, hours * hardware.gpus * hardware.gpu.price, _saturates(plans, memory, hardware))

@@ -32,7 +32,7 @@ def work_of(recipe: Recipe) -> dict[str, float]:
     """Units by stage: problems, examples, trajectories, simulations, trajectories played; 0 where nothing grows."""
     curate, reinforce, judged = recipe.curate, recipe.reinforce, recipe.reinforce.judged
     tested = min(curate.test_size, recipe.evaluate.max_problems or curate.test_size)
-    plays = plan(recipe.evaluate.judged_model, prices=recipe.evaluate.prices)
+    plays = plan(recipe.evaluate.judged_model, prices=recipe.evaluate.prices, forced=recipe.evaluate.forced)
     return {
         "base": 0,
         "corpus": 0,

@@ -52,21 +52,20 @@ def collect(
 ) -> dict[str, tuple[Trajectory, ...]]:
     """Policy name to its trajectories, in the order of `problems`, of which those are left out that do not offer what
     the policy is forced to; a model is opened once, if it has to play."""
-    batches = [problems[start : start + batch_size] for start in range(0, len(problems), batch_size)]
-    for model in dict.fromkeys(play.model for play in plan):
-        plays = [play for play in plan if play.model == model]
-        if all(_file(folder, play, number).is_file() for play in plays for number in range(len(batches))):
-            continue
+    missing = missing_batches(plan, problems, folder, batch_size=batch_size)
+    for model in dict.fromkeys(batch.play.model for batch in missing):
         with open_model(model) as act:
-            for play in plays:
-                _play(play, batches, folder, act, told)
-    return {play.policy: tuple(_read(folder, play, len(batches))) for play in plan}
+            for batch in (one for one in missing if one.play.model == model):
+                save_batch(folder, batch, act(batch.play, batch.problems) if batch.problems else ())
+                told(batch.play, min(len(problems), (batch.number + 1) * batch_size), len(problems))
+    count = len(range(0, len(problems), batch_size))
+    return {play.policy: tuple(_read(folder, play, count)) for play in plan}
 
 
 def missing_batches(
     plan: Sequence[Play], problems: Sequence[Problem], folder: Path, *, batch_size: int
 ) -> tuple[Batch, ...]:
-    """What `collect` would play, model by model: for those who play it elsewhere and `save_batch` what came out."""
+    """What `collect` plays, model by model; whoever plays it elsewhere may `save_batch` what came out before."""
     starts = range(0, len(problems), batch_size)
     models = list(dict.fromkeys(play.model for play in plan))
     return tuple(
@@ -80,17 +79,6 @@ def missing_batches(
 def save_batch(folder: Path, batch: Batch, trajectories: Sequence[Trajectory]) -> None:
     """Put a batch where `collect` finds it."""
     write_records(_file(folder, batch.play, batch.number), trajectories)
-
-
-def _play(play: Play, batches: Sequence[Sequence[Problem]], folder: Path, act: Act, told: Told) -> None:
-    total, done = sum(map(len, batches)), 0
-    for number, batch in enumerate(batches):
-        file = _file(folder, play, number)
-        if not file.is_file():
-            mine = [problem for problem in batch if play.plays(problem)]
-            write_records(file, act(play, mine) if mine else ())
-        done += len(batch)
-        told(play, done, total)
 
 
 def _read(folder: Path, play: Play, batches: int) -> Iterable[Trajectory]:

@@ -69,8 +69,7 @@ def selfplay(
     save_tree: SaveTree,
 ) -> Iterator[Found]:
     """What was found, problem by problem: loaded where the whole block was saved before, else searched and saved."""
-    for first in range(0, len(problems), settings.trees):
-        members = problems[first : first + settings.trees]
+    for members in _blocks(problems, settings):
         names = [tree_name(problem, settings, provenance) for problem in members]
         saved = [load_tree(name) for name in names]
         block = [found for found in saved if found is not None]
@@ -85,13 +84,16 @@ def missing_blocks(
     problems: Sequence[Problem], settings: SelfplaySettings, *, provenance: Provenance, load_tree: LoadTree
 ) -> tuple[tuple[Problem, ...], ...]:
     """The blocks that `selfplay` would search: for those who search them elsewhere and save the trees."""
-    starts = range(0, len(problems), settings.trees)
-    blocks = [tuple(problems[first : first + settings.trees]) for first in starts]
     return tuple(
         block
-        for block in blocks
+        for block in _blocks(problems, settings)
         if any(load_tree(tree_name(problem, settings, provenance)) is None for problem in block)
     )
+
+
+def _blocks(problems: Sequence[Problem], settings: SelfplaySettings) -> list[tuple[Problem, ...]]:
+    """Problems whose trees grow in lockstep."""
+    return [tuple(problems[first : first + settings.trees]) for first in range(0, len(problems), settings.trees)]
 
 
 def tree_name(problem: Problem, settings: SelfplaySettings, provenance: Provenance) -> str:

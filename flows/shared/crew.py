@@ -51,8 +51,10 @@ def deal(
     parallel: Parallel,
     threads: int,
     done: Callable[[int, Result], None],
+    told: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Work on all shards; `done` is told the place of each and its result. `threads`: processors of a worker.
+    """Work on all shards; `done` is told the place of each and its result, `told` how many are done. `threads`:
+    processors of a worker.
 
     Raises:
         CrewLost: a shard ended three workers, or workers end before they are up.
@@ -61,7 +63,8 @@ def deal(
     if shards:
         workers = min(parallel.workers, len(shards))
         with _connected(workers * threads) as ray:
-            _Dealer(ray, open_work, shards, workers=workers, threads=threads, done=done).deal()
+            dealer = _Dealer(ray, open_work, shards, workers=workers, threads=threads, done=done)
+            dealer.deal(told)
 
 
 class _Worker:
@@ -104,17 +107,19 @@ class _Dealer(Generic[Shard, Result]):
         for _ in range(workers):
             self._hire()
 
-    def deal(self) -> None:
+    def deal(self, told: Callable[[int], None]) -> None:
         """Until every shard is done."""
         missing = len(self._shards)
         while missing:
             (answer, *_), _ = self._ray.wait(list(self._asked), num_returns=1)
-            missing -= self._take(answer)
+            if self._take(answer):
+                missing -= 1
+                told(len(self._shards) - missing)
             while self._idle and self._left:
                 self._give(self._idle.pop(), self._left.popleft())
 
-    def _take(self, answer: Any) -> int:
-        """What a worker answers; 1 if that was a result."""
+    def _take(self, answer: Any) -> bool:
+        """What a worker answers; True if that was a result."""
         worker, place = self._asked.pop(answer)
         try:
             result = self._ray.get(answer)
@@ -122,12 +127,11 @@ class _Dealer(Generic[Shard, Result]):
             raise (error.cause or error) from None
         except self._ray.exceptions.RayActorError as error:
             self._bury(place, str(error).splitlines()[0])
-            return 0
+            return False
         self._idle.append(worker)
-        if place is None:
-            return 0
-        self._done(place, result)
-        return 1
+        if place is not None:
+            self._done(place, result)
+        return place is not None
 
     def _bury(self, place: int | None, why: str) -> None:
         self._deaths[place] += 1

@@ -93,6 +93,12 @@ def stage_definition(root: Path, stage: str) -> Mapping[str, Any]:
     return filled
 
 
+def dependencies(root: Path) -> frozenset[str]:
+    """What the stages of `dvc.yaml` read, files and folders."""
+    stages = (_read(root / "dvc.yaml").get("stages") or {}).values()
+    return frozenset(path for stage in stages for path in (stage.get("do") or stage).get("deps") or ())
+
+
 def _read(file: Path) -> dict[str, Any]:
     return (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
 

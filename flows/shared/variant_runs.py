@@ -90,15 +90,10 @@ def _resolve(value: Any, profile: str) -> Any:
 def _read_by(paths: Paths, variant: Variant) -> list[tuple[str, str]]:
     """Tracked files that the stages read, and annotations, each with its hash: where DVC would make nothing again,
     neither is a variant."""
-    places = (*_dependencies(paths.root), *(TRIAL if variant.trial else ()))
+    places = (*graph.dependencies(paths.root), *(TRIAL if variant.trial else ()))
     files = [name for name in _tracked(paths.root) if any(_is_in(name, place) for place in places)]
     files += [str(file.relative_to(paths.root)) for file in sorted(paths.annotations.glob("*.jsonl"))]
     return [(name, hashlib.sha256((paths.root / name).read_bytes()).hexdigest()) for name in files]
-
-
-def _dependencies(root: Path) -> set[str]:
-    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
-    return {path for stage in stages for path in (stage.get("do") or stage).get("deps") or ()}
 
 
 def _is_in(name: str, place: str) -> bool:

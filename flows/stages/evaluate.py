@@ -84,15 +84,18 @@ def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch]) -> None:
     """Let a crew play the batches; each is saved as soon as it is done, and `collect` reads them."""
     for model in dict.fromkeys(batch.play.model for batch in batches):
         verify_manifest(run.paths.model(model))
-    finished = 0
 
     def done(place: int, trajectories: Sequence[Trajectory]) -> None:
-        nonlocal finished
-        finished += 1
         save_batch(run.work, batches[place], trajectories)
-        run.progress(finished, len(batches), f"{crew.workers} workers")
 
-    deal(partial(open_play, run.paths), batches, parallel=crew, threads=run.params.policy.threads, done=done)
+    deal(
+        partial(open_play, run.paths),
+        batches,
+        parallel=crew,
+        threads=run.params.policy.threads,
+        done=done,
+        told=lambda count: run.progress(count, len(batches), f"{crew.workers} workers"),
+    )
 
 
 @contextlib.contextmanager

@@ -73,17 +73,19 @@ def _search_by(
 ) -> None:
     """Let a crew search the blocks; the trees of each are saved as soon as it is done, and `_search` reads them."""
     blocks = missing_blocks(problems, settings, provenance=provenance, load_tree=partial(load_tree, run.work))
-    finished = 0
 
     def done(place: int, block: Sequence[Found]) -> None:
-        nonlocal finished
-        finished += 1
         for problem, found in zip(blocks[place], block, strict=True):
             save_tree(run.work, tree_name(problem, settings, provenance), found)
-        run.progress(finished, len(blocks), f"{crew.workers} workers")
 
-    open_work = partial(open_search, run.paths, mine.start, settings, provenance)
-    deal(open_work, blocks, parallel=crew, threads=run.params.policy.threads, done=done)
+    deal(
+        partial(open_search, run.paths, mine.start, settings, provenance),
+        blocks,
+        parallel=crew,
+        threads=run.params.policy.threads,
+        done=done,
+        told=lambda count: run.progress(count, len(blocks), f"{crew.workers} workers"),
+    )
 
 
 @contextlib.contextmanager

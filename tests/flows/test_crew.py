@@ -96,14 +96,16 @@ def squares() -> Iterator[Callable[[int], int]]:
 
 
 def played(ray: ToyRay, shards: list[int], workers: int = 2) -> dict[int, int]:
-    told: dict[int, int] = {}
+    results: dict[int, int] = {}
+    counts: list[int] = []
 
     def done(place: int, result: int) -> None:
-        assert place not in told
-        told[place] = result
+        assert place not in results
+        results[place] = result
 
-    crew._Dealer(ray, squares, shards, workers=workers, threads=1, done=done).deal()
-    return told
+    crew._Dealer(ray, squares, shards, workers=workers, threads=1, done=done).deal(counts.append)
+    assert counts == list(range(1, len(shards) + 1))
+    return results
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

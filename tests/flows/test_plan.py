@@ -57,6 +57,13 @@ def test_every_stage_of_the_pipeline_has_a_work(paths: Paths) -> None:
     assert work["evaluate"] == 320 * 7
 
 
+def test_decisions_that_are_not_forced_are_no_work(paths: Paths) -> None:
+    written = paths.params.read_text()
+    forced = work_of(recipe_of(paths, "demo"))
+    paths.params.write_text(written.replace("\nevaluate:\n", "\nevaluate:\n  forced: false\n"))
+    assert work_of(recipe_of(paths, "demo"))["evaluate"] < forced["evaluate"]
+
+
 def test_work_grows_with_the_problems_but_not_the_test(paths: Paths) -> None:
     demo = recipe_of(paths, "demo")
     before, after = work_of(demo), work_of(grown(demo, 6400))

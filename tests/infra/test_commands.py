@@ -36,20 +36,22 @@ def _commands() -> Iterator[tuple[str, tuple[str, ...]]]:
 COMMANDS = sorted(set(_commands()))
 
 
-def _parse(words: tuple[str, ...]) -> None:
-    """As `qanat` itself reads them, without running anything.
+def _parse(words: tuple[str, ...]) -> str:
+    """The command that `qanat` itself reads in them, without running anything.
 
     Raises:
         click's UsageError: there is no such command or option.
     """
     group: Any = typer.main.get_command(app)
     name, command, left = group.resolve_command(group.make_context("qanat", list(words)), list(words))
-    command.make_context(name, left)
+    context = command.make_context(name, left)
+    assert not context.args, "nothing is left over"
+    return str(name)
 
 
 @pytest.mark.parametrize(("file", "words"), COMMANDS)
 def test_every_command_can_be_given(file: str, words: tuple[str, ...]) -> None:
-    _parse(words)
+    assert _parse(words) == words[0]
 
 
 def test_commands_are_found() -> None:

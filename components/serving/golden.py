@@ -1,11 +1,13 @@
 """Questions that a version must be able to answer before it is served: the last check, after digests and loading.
 
 Takes a loaded version and the questions; raises when one of them is not answered as it should be. Each is played to the
-end, and once more with the first call forced, so that deciding, arguments, tools and answer have all worked once. What
-was computed warms the engine.
+end, and once more with the first call forced, so that deciding, arguments, tools and answer have all worked once. All
+are played side by side. What was computed warms the engine.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import Future
 
 from components.schema.trajectory import StopReason
 from components.serving.asking import asked_of
@@ -26,22 +28,30 @@ def check_golden(served: Served, settings: ServeSettings, *, composite: Composit
     Raises:
         NotFit: it does not; the message names the prompt.
     """
-    for golden in settings.golden:
-        answer = _played(served, golden, settings, composite, None)
-        _check(golden, answer)
-        if served.toolbox.specs() and settings.limits.calls:
-            _check_sound(golden, _played(served, golden, settings, composite, "required"))
+    forced = bool(served.toolbox.specs() and settings.limits.calls)
+    plays = [
+        (golden, _submitted(served, golden, settings, composite, None),
+         _submitted(served, golden, settings, composite, "required") if forced else None)
+        for golden in settings.golden
+    ]  # fmt: skip
+    for golden, free, called in plays:
+        _check(golden, _answered(golden, free, settings))
+        if called is not None:
+            _check_sound(golden, _answered(golden, called, settings))
 
 
-def _played(
+def _submitted(
     served: Served, golden: GoldenPrompt, settings: ServeSettings, composite: CompositeSettings, choice: str | None
-) -> Answer:
+) -> Future[Answer]:
     request = ChatRequest.model_validate(
         {"model": "golden", "messages": [UserMessage(role="user", content=golden.prompt).model_dump()],
-         "tool_choice": choice}
+         "tool_choice": choice, "max_completion_tokens": golden.tokens}
     )  # fmt: skip
     asked = asked_of(request, served.backend, served.toolbox, composite=composite, limits=settings.limits, seed=0)
-    future = served.engine.submit(served.talk(asked))
+    return served.engine.submit(served.talk(asked))
+
+
+def _answered(golden: GoldenPrompt, future: Future[Answer], settings: ServeSettings) -> Answer:
     try:
         return future.result(settings.limits.seconds)
     except TimeoutError:

@@ -48,6 +48,8 @@ class GoldenPrompt(_Strict):
     """The tool that must be the first decision; None: any decision will do."""
     contains: str | None = None
     """What the answer must contain; None: any answer will do."""
+    tokens: int = Field(default=32, ge=1, le=8192)
+    """Most tokens of its answer, so that a version that rambles does not hold up its own promotion."""
 
 
 class CanaryRules(_Strict):

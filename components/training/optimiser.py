@@ -65,6 +65,7 @@ class MasterAdamW:
         )
         self._peak, self._warmup, self._total = learning_rate, warmup_steps, total_steps
         self._max_grad_norm = max_grad_norm
+        self._before: dict[str, Tensor] = {}
         self.step_count = 0
 
     def learning_rate(self) -> float:
@@ -75,8 +76,12 @@ class MasterAdamW:
         left = (self._total - step) / max(1, self._total - self._warmup)
         return self._peak * (0.1 + 0.9 * max(0.0, left))
 
-    def step(self) -> float:
-        """One update from the gradients on the model, which are cleared; gives their norm before clipping."""
+    def step(self, *, revocable: bool = False) -> float:
+        """One update from the gradients on the model, which are cleared; gives their norm before clipping.
+
+        `revocable`: the weights before it are kept, so that it can be shortened.
+        """
+        self._before = {name: master.clone() for name, master in self._masters.items()} if revocable else {}
         for name, parameter in self._named.items():
             master = self._masters[name]
             master.grad = torch.zeros_like(master) if parameter.grad is None else parameter.grad.float()
@@ -85,12 +90,24 @@ class MasterAdamW:
         for group in self._adam.param_groups:
             group["lr"] = self.learning_rate()
         self._adam.step()
-        with torch.no_grad():
-            for name, parameter in self._named.items():
-                parameter.copy_(self._masters[name])
-                self._masters[name].grad = None
+        for master in self._masters.values():
+            master.grad = None
+        self._show()
         self.step_count += 1
         return norm
+
+    @torch.no_grad()
+    def shorten(self, share: float) -> None:
+        """Leave only `share` of the last update, which was revocable; its moments stay."""
+        for name, master in self._masters.items():
+            master.copy_(self._before[name].lerp(master, share))
+        self._show()
+
+    @torch.no_grad()
+    def _show(self) -> None:
+        """The model's weights, in its own type, after the masters."""
+        for name, parameter in self._named.items():
+            parameter.copy_(self._masters[name])
 
     def save(self, folder: Path, extra: dict[str, object], also: Mapping[str, Tensor] | None = None) -> None:
         """Replace the checkpoint in `folder` by the present state, the JSON-able `extra` and the tensors `also`."""

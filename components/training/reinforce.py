@@ -33,6 +33,7 @@ from components.training.policy_gradient import PolicyGradient
 from components.training.preference import preferences_backward
 from components.training.settings import ReinforceSettings
 from components.training.step_metrics import decision_metrics, family_counts, part_metrics
+from components.training.trust import trusted_step
 
 
 def clone_hidden(
@@ -94,7 +95,9 @@ def reinforce(
         judging = optimiser.step_count >= settings.judge_from()
         metrics = group_metrics(material.groups)
         metrics |= backward(model, material, pool, settings, vocabulary, form=form, judging=judging)
-        metrics |= {"optim/learning_rate": optimiser.learning_rate(), "optim/grad_norm": optimiser.step()}
+        metrics["optim/learning_rate"] = optimiser.learning_rate()
+        decided = [group.context_ids for group in material.groups] if judging else []
+        metrics |= trusted_step(model, optimiser, decided, settings, vocabulary)
         metrics |= guards.alarms(optimiser.step_count, metrics)
         refresh(trained)
         report(optimiser.step_count, metrics)

@@ -140,6 +140,9 @@ class ReinforceSettings(TrainerSettings):
     decision_temperature: float = Field(default=0.1, gt=0)
     """tau of the all-actions target softmax(Q / tau)."""
 
+    decision_trust: float | None = Field(default=0.1, gt=0)
+    """Most nats, mean KL(before || after), that one update may move the decisions of its roots; one that moves them
+    further is halved until it does not. null: no limit."""
     decision_floor: float = Field(default=0.0, ge=0, lt=1)
     """Share of the all-actions target that is spread evenly over the decisions, so that none vanishes."""
     price_conditioned: tuple[float, ...] = ()

@@ -156,3 +156,21 @@ def test_steps_too_small_for_bfloat16_add_up_in_the_master_weights() -> None:
     for _ in range(60):
         _one_step(model, optimiser)
     assert float((model.model.norm.weight - before).detach().abs().max()) > 1e-3
+
+
+def test_a_step_can_be_shortened_and_goes_on_from_there(tmp_path: Path) -> None:
+    model = _model(torch.bfloat16)
+    optimiser = _optimiser(model)
+    before = {name: master.clone() for name, master in optimiser._masters.items()}
+    model(torch.tensor([EXAMPLES[0].ids])).logits.float().logsumexp(-1).sum().backward()
+    optimiser.step(revocable=True)
+    after = {name: master.clone() for name, master in optimiser._masters.items()}
+    optimiser.shorten(0.5)
+    optimiser.shorten(0.5)
+    for name, master in optimiser._masters.items():
+        assert torch.allclose(master, before[name] + (after[name] - before[name]) / 4)
+        assert torch.equal(model.get_parameter(name), master.to(torch.bfloat16))
+    optimiser.save(tmp_path / "checkpoint", {})
+    again = _optimiser(other := _model(torch.bfloat16))
+    again.load(tmp_path / "checkpoint")
+    assert _same(model, other)

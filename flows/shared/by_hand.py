@@ -20,6 +20,7 @@ from flows.shared.notices import tell
 from flows.shared.notify import Notice
 from flows.shared.promoting import QUARANTINED, Desk, Ended, Told, carry_out, drift, in_words
 from flows.shared.registry import Version
+from flows.shared.signatures import require_signature
 
 APPROVAL = "approval"
 """Tag of a version: who approved or rejected it and why, or who did without."""
@@ -236,7 +237,8 @@ def _version(desk: Desk, number: str) -> Version:
 
 
 def _verify(desk: Desk, version: Version) -> None:
-    """The payload is whole and the one that was registered."""
+    """The payload is whole, the one that was registered, and signed where that is asked for."""
+    require_signature(version, desk.settings)
     digest = verify_manifest(desk.registry.folder(version))
     if digest != version.digest:
         raise NotPromotable(

@@ -29,6 +29,8 @@ from flows.shared.fetching import fetched
 from flows.shared.params import Params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
+from flows.shared.registry_settings import load_registry_settings
+from flows.shared.signatures import require_signature
 from flows.shared.tools import open_tools
 
 
@@ -40,7 +42,7 @@ class Loader:
     ) -> None:
         """`told` hears of failures of a model while it serves."""
         self._paths, self._params, self._settings, self._registry = paths, params, settings, registry
-        self._told = told
+        self._told, self._trust = told, load_registry_settings(paths)
         self._toolboxes: dict[str, Toolbox] = {}
         self._open = contextlib.ExitStack()
 
@@ -50,6 +52,7 @@ class Loader:
         Raises:
             Exception: whatever is wrong with its files, its weights or its answers.
         """
+        require_signature(version, self._trust)
         folder = fetched(self._paths, self._registry, version)
         slots = self._settings.limits.concurrent
         how = self._params.policy.model_copy(update={"slots": slots, "kept_tokens": 0})

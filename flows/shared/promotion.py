@@ -30,6 +30,7 @@ from flows.shared.ledger_records import Intent
 from flows.shared.paths import Paths
 from flows.shared.promoting import QUARANTINED, Desk, drift, in_words
 from flows.shared.registry import DIGEST_TAG, Version
+from flows.shared.signatures import require_signature, signature_tags
 
 EvaluateChampion = Callable[[Path, str, Collection[str]], Path]
 """Folder and digest of a champion, and ids of test problems, to the file of its rows on them."""
@@ -47,10 +48,11 @@ def register(desk: Desk, *, flow_run_id: str) -> Version:
     """The version of the payload; made if these very weights were never registered."""
     folder = desk.paths.root / desk.settings.payload
     digest = verify_manifest(folder)
-    known = desk.registry.find_version(digest)
+    known, signed = desk.registry.find_version(digest), signature_tags(desk.paths, desk.settings, digest)
     if known is not None:
-        return known
-    tags = lineage_tags(desk.paths, digest=digest, flow_run_id=flow_run_id)
+        desk.registry.tag_version(known.number, signed)
+        return desk.registry.version(known.number) if signed else known
+    tags = {**lineage_tags(desk.paths, digest=digest, flow_run_id=flow_run_id), **signed}
     version = desk.registry.register(folder, run_id=_lineage_run(desk), tags=tags)
     desk.registry.set_alias(desk.settings.aliases.challenger, version.number)
     return version
@@ -125,6 +127,7 @@ def promote(desk: Desk, version: Version, verdict: GateResult, *, by: str | None
     promotion_id = ""
     if verdict.decision == "promote":
         require_tags(version, desk.settings.required_tags)
+        require_signature(version, desk.settings)
         moved = drift(desk)
         if moved is not None:
             raise NotPromotable(moved)

@@ -46,6 +46,10 @@ class RegistrySettings(BaseModel):
     """Seconds within which a server must report a promoted version, or the promotion is taken back; null: no server."""
     required_tags: tuple[str, ...] = ()
     """A version without these is never promoted."""
+    signing_key: str | None = None
+    """File with a private key (`ssh-keygen -t ed25519`), from the project's root: what is registered here is signed."""
+    trusted_keys: tuple[str, ...] = ()
+    """Public keys, lines as in `.pub` files. With any, what none of them signed is neither promoted nor served."""
     approval: Literal["none", "required"] = "none"
     """`required`: what the gate would promote waits for `qanat approve`."""
     gate: dict[str, Any] = {}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ from doubles import PASSAGES
 from openai import OpenAI
 from registered import open_desk
 from served import client, random_policy, wait_until
+from signing_keys import new_key
 
 from components.policy.load import save_model
 from components.records.jsonl import write_records
 from components.records.manifest import write_manifest
 from components.records.responses import find_response
+from components.records.signing import sign
 from components.serving.settings import ServeSettings
 from components.serving.stock import Stock
 from flows.serve import read_keys
@@ -42,6 +45,7 @@ from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port
 from flows.shared.promoting import Desk
 from flows.shared.registry import DIGEST_TAG, Version
+from flows.shared.signatures import SIGNATURE_TAG
 from flows.shared.traffic import read_traffic
 
 SETTINGS = (
@@ -263,6 +267,30 @@ def test_unsigned_unwilling_and_mended_versions(follower: tuple[Desk, Follower, 
     desk.registry.delete_alias("champion")
     following.look()
     assert stock.routes.champion == mended.number, "an alias that vanishes changes nothing"
+
+
+def test_a_version_that_nobody_trusted_signed_is_refused_and_the_old_one_goes_on(
+    follower: tuple[Desk, Follower, Stock, list[str]], tmp_path: Path
+) -> None:
+    desk, _, stock, said = follower
+    line = new_key(tmp_path / "key", who="ours")
+    signed, unsigned = _register(desk, 1), _register(desk, 2)
+    desk.registry.tag_version(signed.number, {SIGNATURE_TAG: sign(signed.digest, tmp_path / "key")})
+    desk.paths.registry.parent.mkdir(exist_ok=True)
+    desk.paths.registry.write_text(f"trusted_keys: ['{line.strip()}']\n")
+    settings = load_operations(desk.paths).serve
+    careful = Loader(desk.paths, load_params(desk.paths), settings, desk.registry, told=said.append)
+    following = Follower(
+        desk, stock, settings, load=careful.load, clock=time.monotonic, say=said.append, server="careful"
+    )
+    for version in (signed, unsigned):
+        desk.registry.set_alias("champion", version.number)
+        following.look()
+    assert stock.routes.champion == signed.number
+    assert "is not signed" in stock.faults.versions[unsigned.number]
+    assert f"version {signed.number} goes on" in said[-1]
+    stock.keep(())
+    careful.close()
 
 
 def test_the_ledger_hears_what_is_served_and_what_is_not(follower: tuple[Desk, Follower, Stock, list[str]]) -> None:

@@ -105,7 +105,6 @@ def run_stage(stage: str, paths: Paths, groups: Groups, display: displays.Displa
     env = {
         "QANAT_PROGRESS": "1",
         "QANAT_FLOW_RUN_ID": str(flow_run.get_id() or "none"),
-        "TQDM_DISABLE": "1",  # libraries' own bars, which would come through as a line a change
     }
     process = groups.start(["dvc", "--wait-for-lock", "repro", "--single-item", stage], cwd=paths.root, env=env)
     try:

@@ -31,6 +31,8 @@ QUIET = {
     # by default a wanted run waits up to 10 s to be seen, and a dead one 3 minutes for its first missing heartbeat
     "PREFECT_RUNNER_POLL_FREQUENCY": "1",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # libraries' own bars: they break into stages' lines, and stand in front of a fault's reason
+    "TQDM_DISABLE": "1",
     "PYTHONUNBUFFERED": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -15,6 +15,7 @@ from components.training.batches import indices
 from components.training.examples import Example
 from components.training.imitate import Report, imitate
 from components.training.settings import CloneSettings
+from components.training.team import ALONE, Team
 
 
 def clone(
@@ -27,6 +28,7 @@ def clone(
     seed: int,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
+    team: Team = ALONE,
 ) -> None:
     """Imitate `demonstrations` while distilling `direct` (answers only, no decision).
 
@@ -41,4 +43,6 @@ def clone(
             chosen += [direct[i] for i in indices(len(direct), settings.direct_batch, seed=seeds[1], step=step)]
         return chosen
 
-    imitate(model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report)
+    imitate(
+        model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report, team=team
+    )

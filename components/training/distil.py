@@ -15,6 +15,7 @@ from components.training.batches import indices, replay_indices
 from components.training.examples import Example
 from components.training.imitate import Report, imitate
 from components.training.settings import DistilSettings
+from components.training.team import ALONE, Team
 
 
 def distil(
@@ -28,6 +29,7 @@ def distil(
     seed: int,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
+    team: Team = ALONE,
 ) -> None:
     """Imitate: `settings.search_share` of every batch from `searched`, the rest replayed. Without any, replay only."""
     from_search = round(settings.batch * settings.search_share) if searched else 0
@@ -40,7 +42,9 @@ def distil(
         rest = replay_indices(len(kept), len(direct), settings.batch - from_search, seed=seeds[1], step=step)
         return chosen + [[*kept, *direct][i] for i in rest]
 
-    imitate(model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report)
+    imitate(
+        model, batch_of, settings, call_token=call_token, seed=seed, checkpoint=checkpoint, report=report, team=team
+    )
 
 
 MOST_REPEATS = 4

@@ -1,13 +1,15 @@
 """Imitation steps: the one loop behind cloning and distillation. Takes a model and a source of examples; trains it.
 
 Knows nothing of annotations or search: it is given, for every step, the examples of that step, so that a killed run
-continues with exactly the batches it would have seen.
+continues with exactly the batches it would have seen. Several processes may do it together (see `training.team`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
@@ -16,8 +18,10 @@ from components.training.examples import Example
 from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import MasterAdamW
 from components.training.settings import TrainerSettings
+from components.training.team import ALONE, Team
 
 Report = Callable[[int, Mapping[str, float]], None]
+LOSSES = ("loss/decision", "loss/argument", "loss/answer")
 
 
 def imitate(
@@ -29,10 +33,12 @@ def imitate(
     seed: int = 0,
     checkpoint: Path | None = None,
     report: Report = lambda step, metrics: None,
+    team: Team = ALONE,
 ) -> None:
     """`settings.steps` steps on `batch_of(step)`; continues from `checkpoint` and writes it as it goes.
 
-    `seed`: of the first weights of adapters, if the settings want any; they are merged in the end.
+    `seed`: of the first weights of adapters, if the settings want any; they are merged in the end. `team`: every
+    process calls this with the same arguments and ends with the same weights; the one that leads reports and writes.
     """
     open_training(model, settings, seed=seed)
     optimiser = MasterAdamW(
@@ -41,35 +47,45 @@ def imitate(
         warmup_steps=settings.warmup_steps,
         total_steps=settings.steps,
         max_grad_norm=settings.max_grad_norm,
+        team=team,
     )
     if checkpoint is not None:
         optimiser.load(checkpoint)
+        team.meet()  # nobody replaces it before all have read it
     model.train()
     while optimiser.step_count < settings.steps:
         step = optimiser.step_count
-        metrics = backward_imitation(model, batch_of(step), settings, call_token=call_token)
+        metrics = backward_imitation(model, batch_of(step), settings, call_token=call_token, team=team)
         metrics["optim/learning_rate"] = optimiser.learning_rate()
         metrics["optim/grad_norm"] = optimiser.step()
-        report(optimiser.step_count, metrics)
-        if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
+        if team.leads:
+            report(optimiser.step_count, metrics)
+        if team.leads and checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
             optimiser.save(checkpoint, {})
     close_training(model)
 
 
 def backward_imitation(
-    model: CausalLM, examples: Sequence[Example], settings: TrainerSettings, *, call_token: int
+    model: CausalLM,
+    examples: Sequence[Example],
+    settings: TrainerSettings,
+    *,
+    call_token: int,
+    team: Team = ALONE,
 ) -> dict[str, float]:
-    """Accumulate the gradient of the weighted losses over the whole step; the losses come back by name."""
-    counts = denominators(examples)
-    sums = {"loss/decision": 0.0, "loss/argument": 0.0, "loss/answer": 0.0}
-    for group in passes([e.ids for e in examples], limit=settings.tokens_per_pass):
-        losses = imitation_losses(model, [examples[i] for i in group], counts, call_token=call_token)
+    """Accumulate the gradient of the weighted losses over this process's share of the step; the losses of the whole
+    step come back by name."""
+    counts, mine = denominators(examples), team.share(examples)
+    sums = torch.zeros(len(LOSSES), dtype=torch.float64)
+    for group in passes([e.ids for e in mine], limit=settings.tokens_per_pass):
+        losses = imitation_losses(model, [mine[i] for i in group], counts, call_token=call_token)
         total = (
             settings.decision_weight * losses.decision
             + settings.argument_weight * losses.argument
             + settings.answer_weight * losses.answer
         )
         total.backward()
-        for name, value in zip(sums, (losses.decision, losses.argument, losses.answer), strict=True):
-            sums[name] += float(value.detach())
-    return sums
+        sums += torch.stack([losses.decision, losses.argument, losses.answer]).detach().cpu()
+    sums = sums.to(next(model.parameters()).device)
+    team.add_up([sums])
+    return dict(zip(LOSSES, sums.tolist(), strict=True))

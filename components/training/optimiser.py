@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from components.policy.model_type import CausalLM
+from components.training.team import ALONE, Team
 
 
 def freeze_lower(model: CausalLM, trained_layers: int, *, checkpointing: bool = False) -> tuple[int, ...]:
@@ -56,7 +57,14 @@ class MasterAdamW:
     """AdamW whose state and weights are fp32 while the model computes in its own type."""
 
     def __init__(
-        self, model: CausalLM, *, learning_rate: float, warmup_steps: int, total_steps: int, max_grad_norm: float
+        self,
+        model: CausalLM,
+        *,
+        learning_rate: float,
+        warmup_steps: int,
+        total_steps: int,
+        max_grad_norm: float,
+        team: Team = ALONE,
     ) -> None:
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._masters = {name: p.detach().float().clone() for name, p in self._named.items()}
@@ -64,7 +72,7 @@ class MasterAdamW:
             self._masters.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
         )
         self._peak, self._warmup, self._total = learning_rate, warmup_steps, total_steps
-        self._max_grad_norm = max_grad_norm
+        self._max_grad_norm, self._team = max_grad_norm, team
         self._before: dict[str, Tensor] = {}
         self.step_count = 0
 
@@ -77,7 +85,7 @@ class MasterAdamW:
         return self._peak * (0.1 + 0.9 * max(0.0, left))
 
     def step(self, *, revocable: bool = False) -> float:
-        """One update from the gradients on the model, which are cleared; gives their norm before clipping.
+        """One update from the gradients on the model, summed over the team and cleared; gives their norm, unclipped.
 
         `revocable`: the weights before it are kept, so that it can be shortened.
         """
@@ -86,6 +94,7 @@ class MasterAdamW:
             master = self._masters[name]
             master.grad = torch.zeros_like(master) if parameter.grad is None else parameter.grad.float()
             parameter.grad = None
+        self._team.add_up(master.grad for master in self._masters.values() if master.grad is not None)
         norm = float(torch.nn.utils.clip_grad_norm_(self._masters.values(), self._max_grad_norm))
         for group in self._adam.param_groups:
             group["lr"] = self.learning_rate()

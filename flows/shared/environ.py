@@ -78,6 +78,20 @@ def parallel() -> Parallel | None:
     return Parallel(int(workers)) if engine == "ray" else None
 
 
+def trainers() -> int:
+    """Processes that QANAT_TRAINERS asks for where a model is trained; 1: the stage alone."""
+    count = os.environ.get("QANAT_TRAINERS") or "1"
+    if not count.isdecimal() or int(count) < 1:
+        raise UserFault(f"QANAT_TRAINERS: must be a whole number >= 1, is {count!r}")
+    return int(count)
+
+
+def rank() -> int | None:
+    """This process's place among those that torchrun started; None where it started none."""
+    place = os.environ.get("RANK")
+    return None if place is None else int(place)
+
+
 def actor() -> str:
     """Who is at work: QANAT_ACTOR, else the name of the system's user."""
     try:

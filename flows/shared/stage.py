@@ -54,7 +54,8 @@ USER_FAULTS = (UserFault, BadRecord, BadModelFolder, OSError)
 class StageRun:
     """What a stage may use while it runs."""
 
-    def __init__(self, stage: str, paths: Paths, params: Params, registry: Registry, run_id: str) -> None:
+    def __init__(self, stage: str, paths: Paths, params: Params, registry: Registry | None, run_id: str) -> None:
+        """`registry`: None in processes that compute for the stage but leave telling and recording to its first."""
         self.stage = stage
         self.paths = paths
         self.params = params
@@ -67,9 +68,16 @@ class StageRun:
         self._registry = registry
         self._step = 0
 
+    @property
+    def leads(self) -> bool:
+        """True in the process that writes the stage's outputs."""
+        return self._registry is not None
+
     def progress(self, step: float, total: float, rate: str = "", metrics: Mapping[str, float] | None = None) -> None:
         """Tell how far the stage is."""
         told = stage_progress.Progress(self.stage, step, total, rate, dict(metrics or {}))
+        if not self.leads:
+            return
         if os.environ.get(PROGRESS):
             print(stage_progress.render(told), flush=True)
         elif sys.stderr.isatty():
@@ -82,31 +90,37 @@ class StageRun:
 
     def say(self, text: str) -> None:
         """Print one line for a person."""
-        print(text, flush=True)
+        if self.leads:
+            print(text, flush=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record one point of each curve in MLflow; without `step` the points are numbered."""
         at = self._step if step is None else step
         self._step = at + 1
-        self._registry.log_metrics(self.run_id, metrics, at)
+        if self._registry is not None:
+            self._registry.log_metrics(self.run_id, metrics, at)
 
     def note(self, name: str, value: str) -> None:
         """Record what the outputs were made with, in `run_ref` and in MLflow."""
         self.lineage[name] = value
-        self._registry.log_params(self.run_id, {name: value})
+        if self._registry is not None:
+            self._registry.log_params(self.run_id, {name: value})
 
     def log_artifact(self, path: Path) -> None:
         """Keep a copy of a file or folder with the MLflow run."""
-        self._registry.log_artifact(self.run_id, path)
+        if self._registry is not None:
+            self._registry.log_artifact(self.run_id, path)
 
     def log_trace(self, root: Span) -> None:
         """Keep a tree of spans with the MLflow run."""
-        self._registry.log_trace(self.run_id, root)
+        if self._registry is not None:
+            self._registry.log_trace(self.run_id, root)
 
     def log_dataset(self, path: Path, context: str) -> None:
         """Record data that the stage read or wrote, under DVC's hash of it."""
         name = str(path.resolve().relative_to(self.paths.root))
-        self._registry.log_dataset(self.run_id, name=name, digest=inputs.dvc_hash(path), context=context)
+        if self._registry is not None:
+            self._registry.log_dataset(self.run_id, name=name, digest=inputs.dvc_hash(path), context=context)
 
 
 @contextlib.contextmanager
@@ -116,6 +130,9 @@ def stage_run(stage: str) -> Iterator[StageRun]:
         paths = project()
         environ.prepare(paths)
         signal.signal(signal.SIGTERM, _leave)
+        if environ.rank():
+            yield StageRun(stage, paths, load_params(paths), None, "none")
+            return
         with _lock(stage, paths):
             yield from _framed(stage, paths)
     except USER_FAULTS as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,9 @@ def load_trainable(run: StageRun, folder: Path) -> Policy:
     settings = run.params.policy
     if settings.backend != "torch":
         run.say(f"policy.backend is {settings.backend}, which gives no gradients: this stage computes with torch")
-    return load_policy(folder, settings, policy_id=run.stage)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word on how many share this machine
+    threads = max(1, settings.threads // beside)
+    return load_policy(folder, settings.model_copy(update={"threads": threads}), policy_id=run.stage)
 
 
 def open_encoder(policy: Policy, specs: Sequence[ToolSpec]) -> Encoder:
@@ -75,14 +78,16 @@ def reporter(run: StageRun, total: int, also: Callable[[int, Mapping[str, float]
     return report
 
 
-def save_trained(run: StageRun, policy: Policy, name: str, also: Callable[[Path], None] = lambda folder: None) -> str:
-    """Write the policy's weights, and what `also` puts beside them, as the model `name`; its digest comes back."""
+def save_trained(run: StageRun, policy: Policy, name: str, also: Callable[[Path], None] = lambda folder: None) -> None:
+    """Write the policy's weights, and what `also` puts beside them, as the model `name`; in one process of a team."""
+    if not run.leads:
+        return
 
     def write(folder: Path) -> None:
         save_model(policy.model, policy.chat.tokenizer, folder)
         also(folder)
 
-    return write_model(run.paths.model(name), write)
+    write_model(run.paths.model(name), write)
 
 
 class StepLog:

@@ -8,6 +8,7 @@ from components.schema.trajectory import Trajectory
 from components.training.clone import clone
 from components.training.examples import DIRECT
 from flows.shared.stage import stage_run
+from flows.shared.trainers import joined, launch
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "clone"
@@ -15,7 +16,7 @@ STAGE = "clone"
 
 def main() -> None:
     """Clone."""
-    with stage_run(STAGE) as run:
+    with stage_run(STAGE) as run, joined(run) as team:
         verify_manifest(run.paths.model("base"))
         policy = load_trainable(run, run.paths.model("base"))
         encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)
@@ -28,9 +29,10 @@ def main() -> None:
             seed=run.seed,
             checkpoint=run.work / "checkpoint",
             report=reporter(run, run.params.clone.steps),
+            team=team,
         )
         save_trained(run, policy, "clone")
 
 
 if __name__ == "__main__":
-    main()
+    launch(STAGE, main)

@@ -28,6 +28,7 @@ from components.training.own_choices import CHOICE, own_choices
 from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.heads import vocabulary_of, write_q_of, write_values_of
 from flows.shared.stage import StageRun, stage_run
+from flows.shared.trainers import joined, launch
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
@@ -40,7 +41,7 @@ what self-play found: its cheapest path is not what every price asks for."""
 def main(arguments: Sequence[str] = ()) -> None:
     """Distil; `arguments`: the name of an earlier generation."""
     stage, name = stage_of(STAGE, arguments)
-    with stage_run(stage) as run:
+    with stage_run(stage) as run, joined(run) as team:
         mine = generation(run.params.generations, name)
         start = run.paths.model(mine.start)
         verify_manifest(start)
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             seed=run.seed,
             checkpoint=run.work / "checkpoint",
             report=reporter(run, run.params.distil.steps),
+            team=team,
         )
         save_trained(run, policy, mine.model, partial(_write_heads, run, policy, encoder, problems, judged, start))
 
@@ -115,4 +117,4 @@ def _best(run: StageRun, mine: Generation, trajectories: Sequence[Trajectory]) -
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    launch(STAGE, partial(main, sys.argv[1:]), sys.argv[1:])

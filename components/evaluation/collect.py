@@ -67,13 +67,18 @@ def missing_batches(
 ) -> tuple[Batch, ...]:
     """What `collect` plays, model by model; whoever plays it elsewhere may `save_batch` what came out before."""
     starts = range(0, len(problems), batch_size)
-    models = list(dict.fromkeys(play.model for play in plan))
     return tuple(
         Batch(play, number, tuple(filter(play.plays, problems[start : start + batch_size])))
-        for play in sorted(plan, key=lambda play: models.index(play.model))
+        for play in by_model(plan)
         for number, start in enumerate(starts)
         if not _file(folder, play, number).is_file()
     )
+
+
+def by_model(plan: Sequence[Play]) -> tuple[Play, ...]:
+    """The plays in the order in which they are played: those of one model together."""
+    models = list(dict.fromkeys(play.model for play in plan))
+    return tuple(sorted(plan, key=lambda play: models.index(play.model)))
 
 
 def save_batch(folder: Path, batch: Batch, trajectories: Sequence[Trajectory]) -> None:

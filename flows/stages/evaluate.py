@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from components.evaluation.collect import Act, Batch, collect, missing_batches, save_batch, spread
+from components.evaluation.collect import Act, Batch, by_model, collect, missing_batches, save_batch, spread
 from components.evaluation.policies import Play, plan, tools_of
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
@@ -51,9 +51,10 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
     settings = run.params.evaluate
     _check_prices(run)
     plays = plan(settings.judged_model, tools_of(problems), settings.prices, forced=settings.forced)
+    order = by_model(plays)
 
     def told(play: Play, done: int, total: int) -> None:
-        step = plays.index(play) * total + done
+        step = order.index(play) * total + done
         run.progress(step, len(plays) * total, f"{play.policy} {done}/{total}, {time.monotonic() - started:.0f} s")
 
     @contextlib.contextmanager

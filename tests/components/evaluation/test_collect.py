@@ -10,7 +10,7 @@ from pathlib import Path
 import evaluation_records as made
 import pytest
 
-from components.evaluation.collect import Act, collect, missing_batches, save_batch, spread
+from components.evaluation.collect import Act, by_model, collect, missing_batches, save_batch, spread
 from components.evaluation.policies import Play, plan, tools_of
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
@@ -67,6 +67,7 @@ def test_every_policy_plays_every_problem_in_order(tmp_path: Path) -> None:
         "reinforced",
     ]  # the final model is loaded once for all its parts
     assert theatre.told[:3] == [("base", 4, 10), ("base", 8, 10), ("base", 10, 10)]
+    assert list(dict.fromkeys(policy for policy, *_ in theatre.told)) == [one.policy for one in by_model(made.PLAN)]
 
 
 def test_a_forced_tool_is_played_only_where_the_problem_offers_it(tmp_path: Path) -> None:

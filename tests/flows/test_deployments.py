@@ -13,10 +13,14 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import yaml
+from registered import register
 
+from flows.shared import by_hand
 from flows.shared.git import read_commit
 from flows.shared.newest_retrain import Newest, read_newest
 from flows.shared.paths import Paths
+from flows.shared.promoting import QUARANTINED, open_desk
 
 DEPLOYED = {"retrain", "watch", "evaluate", "promote", "rollback", "reconcile"}
 EAGER = "watch: {quiet_seconds: 0, minimum: 1}\nfree_gigabytes: 0\n"
@@ -166,3 +170,40 @@ def test_retrain_whose_machine_died_is_found_crashed_and_its_successor_resumes_i
     assert _ended(prefect_api, successor)["state_type"] == "COMPLETED"
     assert _newest(project).workspace == str(space.root)
     assert "starting at 3" in _logs(prefect_api, successor)
+
+
+def test_champions_are_taken_back_and_put_right_through_deployments_and_people_hear_of_it(
+    project: Paths, prefect_api: str, served: Callable[[], subprocess.Popen[str]]
+) -> None:
+    hook = "import sys, pathlib; pathlib.Path('told').open('a').write(sys.stdin.read())"
+    settings = yaml.safe_dump({"notify": [{"command": [sys.executable, "-c", hook]}], "free_gigabytes": 0})
+    project.operations.write_text(settings)
+    desk = open_desk(project)
+    for weights in ("one", "two"):
+        by_hand.promote_version(desk, register(desk, weights).number, reason="test", by="ann")
+    served()
+    back = _asked(prefect_api, "rollback", {"reason": "it rambles", "by": "bob"})
+    assert back["state_type"] == "COMPLETED", back["state"]
+    champion = desk.champion()
+    assert champion is not None
+    assert champion.number == "1"
+    assert "it rambles" in desk.registry.version("2").tags[QUARANTINED]
+    assert "version 1 is champion again" in (project.root / "told").read_text()
+    desk.registry.set_alias("champion", "2")
+    assert _asked(prefect_api, "reconcile", {"restore": True})["state_type"] == "COMPLETED"
+    champion = desk.champion()
+    assert champion is not None
+    assert champion.number == "1"
+    again = _asked(prefect_api, "rollback", {"reason": "once more"})
+    assert again["state_type"] == "FAILED"
+    assert "nothing to roll back to" in again["state"]["message"]
+    told = _until(lambda: "nothing to roll back to" in (text := (project.root / "told").read_text()) and text)
+    assert "run-failed" in told
+    assert desk.ledger.faults() == ()
+
+
+def _asked(api: str, name: str, parameters: dict[str, Any]) -> Any:
+    """The flow run of a deployment, once it has ended."""
+    deployment = httpx.get(f"{api}/deployments/name/{name}/{name}").json()["id"]
+    run = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json={"parameters": parameters}).json()
+    return _ended(api, run["id"])

@@ -44,7 +44,7 @@ OURS, THEIRS = "qanat", ("transformers serve", "transformers serve --continuous-
 NEW = 32
 """Tokens of an answer."""
 CLIENTS = (1, 8, 32)
-REQUESTS = {1: 12, 8: 48, 32: 128}
+REQUESTS = {1: 8, 8: 24, 32: 64}
 """Requests of a measurement, by clients."""
 ROUNDS = 3
 SWAPS, SWAP_CLIENTS = 50, 16

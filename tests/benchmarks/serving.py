@@ -197,9 +197,10 @@ def swaps(folder: Path) -> list[Row]:
     with _ours(desk) as url:
         model = desk.settings.model
         alone = {}
-        for version in versions:
+        for version in reversed(versions):
+            _crown(desk, url, version)
             for text in texts:
-                alone[version.number, text] = _answer(url, f"{model}@{version.number}", text)[1]
+                alone[version.number, text] = _answer(url, model, text)[1]
         seen = asyncio.run(_asked_while(url, model, texts, lambda: _swap(desk, url, versions, SWAPS)))
     failed = sum(version is None for version, _, _ in seen)
     mixed = sum(version is not None and alone[version, text] != said for version, text, said in seen)
@@ -212,11 +213,15 @@ def swaps(folder: Path) -> list[Row]:
 
 def _swap(desk: Desk, url: str, versions: Sequence[Version], count: int) -> None:
     for number in range(count):
-        version = versions[(number + 1) % 2]
-        desk.registry.set_alias(desk.settings.aliases.champion, version.number)
-        while httpx.get(f"{url}/readyz", timeout=600).json()["champion"]["version"] != version.number:
-            time.sleep(0.1)
+        _crown(desk, url, versions[(number + 1) % 2])
         told(f"  swap {number + 1}")
+
+
+def _crown(desk: Desk, url: str, version: Version) -> None:
+    """Move the alias, and wait until the server follows."""
+    desk.registry.set_alias(desk.settings.aliases.champion, version.number)
+    while httpx.get(f"{url}/readyz", timeout=600).json()["champion"]["version"] != version.number:
+        time.sleep(0.1)
 
 
 async def _asked_while(

@@ -142,8 +142,9 @@ def _write(run: StageRun, problems: Sequence[Problem], played: Mapping[str, Sequ
     run.log_metrics(flat_metrics(report), step=0)
     run.log_artifact(paths.evaluation_html)
     now = time.time_ns()
-    for problem, trajectory in choose(problems, played["final"], count=settings.traces):
-        run.log_trace(trajectory_span(problem, trajectory, policy="final", start_ns=now))
+    judged = settings.judged_model
+    for problem, trajectory in choose(problems, played[judged], count=settings.traces):
+        run.log_trace(trajectory_span(problem, trajectory, policy=judged, start_ns=now))
 
 
 def _reinforce_steps(run: StageRun) -> list[dict[str, Any]]:

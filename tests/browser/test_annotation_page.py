@@ -73,6 +73,7 @@ def _signed_in(browser: Browser, url: str, complaints: list[str], name: str = "A
     page.keyboard.type(name)  # the field has the focus
     page.keyboard.press("Enter")
     expect(page.locator("#quick")).to_be_visible()
+    page.wait_for_load_state()  # the case stands in the page before the script that listens to keys has run
     return page
 
 

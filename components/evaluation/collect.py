@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from components.evaluation.policies import Play
@@ -53,9 +54,9 @@ def collect(
     """Policy name to its trajectories, in the order of `problems`, of which those are left out that do not offer what
     the policy is forced to; a model is opened once, if it has to play."""
     missing = missing_batches(plan, problems, folder, batch_size=batch_size)
-    for model in dict.fromkeys(batch.play.model for batch in missing):
+    for model, batches in groupby(missing, key=lambda batch: batch.play.model):
         with open_model(model) as act:
-            for batch in (one for one in missing if one.play.model == model):
+            for batch in batches:
                 save_batch(folder, batch, act(batch.play, batch.problems) if batch.problems else ())
                 told(batch.play, min(len(problems), (batch.number + 1) * batch_size), len(problems))
     count = len(range(0, len(problems), batch_size))

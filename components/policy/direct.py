@@ -18,6 +18,8 @@ Ask = Callable[[Sequence[str]], Sequence[str]]
 ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequence[float]]
 
 
+SCORED_AT_ONCE = 2048
+"""References that may share what they have in common, before it is told how far the scoring is."""
 FLOOR = -10.0
 """Per-token log-probabilities are clipped here: one bad token must not dominate (learning.md 5.3)."""
 
@@ -73,8 +75,10 @@ def span_request(
     return ScoreRequest(context + span, start=len(context)), len(span)
 
 
-def score_reference_of(policy: Backend) -> ScoreReference:
+def score_reference_of(policy: Backend, told: Callable[[int, int], None] = lambda done, total: None) -> ScoreReference:
     """Mean clipped log-probability of the answer span inside the reference, given question and tool results.
+
+    `told`: how many of how many are done, when it begins and now and then.
 
     Of equal items one is scored: under a search engine most calls of a group bring back the same page. Nothing is
     remembered between calls: in bf16 a value depends a little on what is scored beside it, and a run that was killed
@@ -84,7 +88,11 @@ def score_reference_of(policy: Backend) -> ScoreReference:
     def score(items: Sequence[tuple[str, Sequence[str], Reference]]) -> Sequence[float]:
         keys = [(prompt, tuple(results), reference.text) for prompt, results, reference in items]
         distinct = dict(zip(keys, items, strict=True))
-        scored = policy.score([span_request(policy, *item)[0] for item in distinct.values()])
+        requests = [span_request(policy, *item)[0] for item in distinct.values()]
+        scored: list[tuple[float, ...]] = []
+        for at in range(0, len(requests), SCORED_AT_ONCE):
+            told(at, len(requests))
+            scored += policy.score(requests[at : at + SCORED_AT_ONCE])
         means = dict(zip(distinct, map(mean_logprob, scored), strict=True))
         return [means[key] for key in keys]
 

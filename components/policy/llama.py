@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from components.policy import kernels
 from components.policy.model_type import CausalLM
 
+MAX_POSITIONS = 2048
+"""Tokens for which rotations are laid out by default."""
 Linear = Callable[[Tensor], Tensor]
 Joining = Callable[[Tensor, Tensor], Tensor]
 """A linear whose result is at once added to, or multiplied by, a second tensor."""
@@ -160,7 +162,12 @@ def pack_head(model: Any) -> Linear:
     return packed_linear(folded(model.lm_head.weight, model.model.norm.weight))
 
 
-def pack(model: CausalLM, *, max_positions: int = 2048) -> LlamaWeights:
+def most_positions(config: object) -> int:
+    """Tokens that `forward` can read of a model with this configuration, by default."""
+    return _shape(config, MAX_POSITIONS).max_positions
+
+
+def pack(model: CausalLM, *, max_positions: int = MAX_POSITIONS) -> LlamaWeights:
     """Weights of a Hugging Face Llama, ready for `forward`.
 
     Raises:
@@ -170,10 +177,12 @@ def pack(model: CausalLM, *, max_positions: int = 2048) -> LlamaWeights:
     if not supports(config):
         raise ValueError(f"not a plain Llama configuration: {getattr(config, 'model_type', None)}")
     shape = _shape(config, max_positions)
-    inverse = shape.rope_theta ** (-torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim)
-    angles = torch.outer(torch.arange(shape.max_positions, dtype=torch.float32), inverse)
+    inverse = shape.rope_theta ** (
+        -torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device="cpu") / shape.head_dim
+    )
+    angles = torch.outer(torch.arange(shape.max_positions, dtype=torch.float32, device="cpu"), inverse)
     angles = torch.cat([angles, angles], dim=-1)
-    signs = torch.ones(shape.head_dim)
+    signs = torch.ones(shape.head_dim, device="cpu")
     signs[: shape.head_dim // 2] = -1.0
     inner = model.model
     dtype, device = inner.embed_tokens.weight.dtype, inner.embed_tokens.weight.device

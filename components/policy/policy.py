@@ -36,7 +36,7 @@ class Policy:
     def __init__(self, model: CausalLM, tokenizer: Any, settings: PolicySettings, *, policy_id: str) -> None:
         self.model, self.settings, self.policy_id = model, settings, policy_id
         self.chat = Chat(tokenizer)
-        self._weights = llama.pack(model) if llama.supports(model.config) else None
+        self._packed: llama.LlamaWeights | None = None
         self.vocabulary = int(model.config.vocab_size)
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
@@ -50,9 +50,16 @@ class Policy:
         )
         self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
 
+    @property
+    def _weights(self) -> llama.LlamaWeights | None:
+        """Laid out when they are first read: who only trains needs no second copy."""
+        if self._packed is None and llama.supports(self.model.config):
+            self._packed = llama.pack(self.model)
+        return self._packed
+
     def _capacity(self) -> int:
-        if self._weights is not None:
-            return self._weights.shape.max_positions
+        if llama.supports(self.model.config):
+            return llama.most_positions(self.model.config)
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
     def new_session(self, rows: int) -> Session:
@@ -68,11 +75,11 @@ class Policy:
     def refresh(self, layers: Iterable[int] | None = None) -> None:
         """Take over changed weights of `model`: those of `layers` and the final norm, or all when None."""
         self.forget()
-        if self._weights is None:
+        if self._packed is None:
             return
-        for index in range(len(self._weights.layers)) if layers is None else layers:
-            self._weights.layers[index] = llama.pack_layer(self.model.model.layers[index])
-        self._weights.head = llama.pack_head(self.model)
+        for index in range(len(self._packed.layers)) if layers is None else layers:
+            self._packed.layers[index] = llama.pack_layer(self.model.model.layers[index])
+        self._packed.head = llama.pack_head(self.model)
 
     @torch.no_grad()
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Action]:

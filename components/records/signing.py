@@ -1,14 +1,13 @@
 """Signatures of model payloads: who wrote a model, where digests only tell that it is whole.
 
-Takes a payload's digest and keys as `ssh-keygen -t ed25519` writes them; gives a signature, or the comment of the key
-that made one. Whoever can write to the registry and to the store of files can forge digests, but not these. Knows no
-folder, registry or settings.
+Takes a payload's digest and keys as `ssh-keygen -t ed25519` writes them; gives a signature, or whether one is good.
+Whoever can write to the registry and to the store of files can forge digests, but not these. Knows no folder, registry
+or settings.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,35 +41,33 @@ def sign(digest: str, key_file: Path) -> str:
     return base64.b64encode(key.sign(_PURPOSE + digest.encode())).decode()
 
 
-def signer(digest: str, signature: str, trusted: Sequence[str]) -> str | None:
-    """The key among `trusted`, by its comment or place, that made this signature of this digest; None: none did.
+def is_signed(digest: str, signature: str, trusted: Sequence[str]) -> bool:
+    """Whether one of the `trusted` keys made this signature of this digest.
 
     Raises:
         BadKey: one of the keys is not an ed25519 public key.
     """
-    keys = [public_key(line) for line in trusted]
+    keys = [_public_key(line) for line in trusted]
     try:
         raw = base64.b64decode(signature, validate=True)
-    except (ValueError, binascii.Error):
-        return None
-    for number, (key, line) in enumerate(zip(keys, trusted, strict=True), start=1):
-        try:
-            key.verify(raw, _PURPOSE + digest.encode())
-        except InvalidSignature:
-            continue
-        return " ".join(line.split()[2:]) or f"key {number}"
-    return None
+    except ValueError:
+        return False
+    return any(_made(key, raw, digest) for key in keys)
 
 
-def public_key(line: str) -> Ed25519PublicKey:
-    """The key of one line, as in a `.pub` file.
+def _made(key: Ed25519PublicKey, signature: bytes, digest: str) -> bool:
+    try:
+        key.verify(signature, _PURPOSE + digest.encode())
+    except InvalidSignature:
+        return False
+    return True
 
-    Raises:
-        BadKey: it is not an ed25519 public key.
-    """
+
+def _public_key(line: str) -> Ed25519PublicKey:
+    """The key of one line, as in a `.pub` file."""
     try:
         key = load_ssh_public_key(line.strip().encode())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BadKey(
             f"{line[:40]!r} is not a public key as `ssh-keygen` writes it (`ssh-ed25519 AAAA... who`)"
         ) from None

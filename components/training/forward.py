@@ -21,19 +21,27 @@ from components.policy.prefix_tree import Forest, plant
 from components.policy.tree_forward import States, any_states
 from components.training.differentiable import gated_unit, linears, rms_norm, tree_attention
 
+WHOLE, BLOCK = "read_forest", "read_block"
+"""Methods under which a model and its blocks have the functions of these names, where weights must be fetched first."""
+
 
 def hidden_states(model: Any, sequences: Sequence[Sequence[int]]) -> States:
     """States of all sequences after the final norm."""
     forest = plant(sequences, device=next(model.parameters()).device)
-    nodes = _llama(model, forest) if supports(model.config) else any_states(model, forest)
+    nodes = getattr(model, WHOLE)(forest) if hasattr(model, WHOLE) else read_forest(model, forest)
     return States(nodes, forest)
 
 
-class _Batch:
+def read_forest(model: Any, forest: Forest) -> Tensor:
+    """[nodes, hidden] after the final norm."""
+    return _llama(model, forest) if supports(model.config) else any_states(model, forest)
+
+
+class Batch:
     """What every block needs to know of a forest."""
 
-    def __init__(self, config: Any, forest: Forest, like: Tensor) -> None:
-        self.forest = forest
+    def __init__(self, config: Any, forest: Forest, like: Tensor, *, forgets: bool) -> None:
+        self.forest, self.forgets = forest, forgets
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.cos, self.sin = self._angles(config, like)
 
@@ -47,18 +55,23 @@ class _Batch:
 
 def _llama(model: Any, forest: Forest) -> Tensor:
     inner, eps = model.model, model.config.rms_norm_eps
-    batch = _Batch(model.config, forest, inner.embed_tokens.weight)
-    x = F.embedding(forest.ids, inner.embed_tokens.weight)
     forgets = bool(getattr(model, "is_activation_checkpointing", False)) and torch.is_grad_enabled()
+    batch = Batch(model.config, forest, inner.embed_tokens.weight, forgets=forgets)
+    x = F.embedding(forest.ids, inner.embed_tokens.weight)
     for block in inner.layers:
-        if forgets and x.requires_grad:
-            x = checkpoint(_block, block, x, batch, eps, use_reentrant=False)
-        else:
-            x = _block(block, x, batch, eps)
+        x = getattr(block, BLOCK)(x, batch, eps) if hasattr(block, BLOCK) else read_block(block, x, batch, eps)
     return rms_norm(x, inner.norm.weight, eps)
 
 
-def _block(block: Any, x: Tensor, batch: _Batch, eps: float) -> Tensor:
+def read_block(block: Any, x: Tensor, batch: Batch, eps: float) -> Tensor:
+    """One block; where the batch forgets, what it computes is computed again for the gradient. x [nodes, hidden]"""
+    if batch.forgets and x.requires_grad:
+        again: Tensor = checkpoint(_block, block, x, batch, eps, use_reentrant=False)
+        return again
+    return _block(block, x, batch, eps)
+
+
+def _block(block: Any, x: Tensor, batch: Batch, eps: float) -> Tensor:
     attention, mlp = block.self_attn, block.mlp
     normed = rms_norm(x, block.input_layernorm.weight, eps)
     read = linears(normed, attention.q_proj, attention.k_proj, attention.v_proj)

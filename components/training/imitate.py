@@ -6,7 +6,7 @@ continues with exactly the batches it would have seen. Several processes may do 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from components.training.examples import Example
 from components.training.losses import denominators, imitation_losses
 from components.training.optimiser import MasterAdamW
 from components.training.settings import TrainerSettings
+from components.training.sharding import sharded
 from components.training.team import ALONE, Team
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -41,6 +42,21 @@ def imitate(
     process calls this with the same arguments and ends with the same weights; the one that leads reports and writes.
     """
     open_training(model, settings, seed=seed)
+    with sharded(model, team):
+        _steps(model, batch_of, settings, call_token=call_token, checkpoint=checkpoint, report=report, team=team)
+    close_training(model)
+
+
+def _steps(
+    model: CausalLM,
+    batch_of: Callable[[int], Sequence[Example]],
+    settings: TrainerSettings,
+    *,
+    call_token: int,
+    checkpoint: Path | None,
+    report: Report,
+    team: Team,
+) -> None:
     optimiser = MasterAdamW(
         model,
         learning_rate=settings.learning_rate,
@@ -60,9 +76,8 @@ def imitate(
         metrics["optim/grad_norm"] = optimiser.step()
         if team.leads:
             report(optimiser.step_count, metrics)
-        if team.leads and checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
+        if checkpoint is not None and optimiser.step_count % settings.checkpoint_every == 0:
             optimiser.save(checkpoint, {})
-    close_training(model)
 
 
 def backward_imitation(
@@ -77,8 +92,9 @@ def backward_imitation(
     step come back by name."""
     counts, mine = denominators(examples), team.share(examples)
     sums = torch.zeros(len(LOSSES), dtype=torch.float64)
-    for group in passes([e.ids for e in mine], limit=settings.tokens_per_pass):
-        losses = imitation_losses(model, [mine[i] for i in group], counts, call_token=call_token)
+    device = next(model.parameters()).device
+    for part in _parts(examples, mine, settings.tokens_per_pass, team, device):
+        losses = imitation_losses(model, part, counts, call_token=call_token)
         total = (
             settings.decision_weight * losses.decision
             + settings.argument_weight * losses.argument
@@ -86,6 +102,19 @@ def backward_imitation(
         )
         total.backward()
         sums += torch.stack([losses.decision, losses.argument, losses.answer]).detach().cpu()
-    sums = sums.to(next(model.parameters()).device)
+    sums = sums.to(device)
     team.add_up([sums])
     return dict(zip(LOSSES, sums.tolist(), strict=True))
+
+
+def _parts(
+    examples: Sequence[Example], mine: Sequence[Example], limit: int, team: Team, device: torch.device
+) -> Iterator[Sequence[Example]]:
+    """What is computed together. Processes that fetch each other's weights make equally many passes: those that have
+    fewer read a token without a target, whose gradient is zero."""
+    groups = passes([example.ids for example in mine], limit=limit)
+    for group in groups:
+        yield [mine[number] for number in group]
+    if team.sharded:
+        for _ in range(team.most(len(groups), device) - len(groups)):
+            yield [Example(ids=examples[0].ids[:1])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from components.policy.model_type import CausalLM
+from components.training.shares import dealt_like, whole_tensor
 from components.training.team import ALONE, Team
 
 
@@ -89,13 +90,15 @@ class MasterAdamW:
 
         `revocable`: the weights before it are kept, so that it can be shortened.
         """
-        self._before = {name: master.clone() for name, master in self._masters.items()} if revocable else {}
+        self._before.clear()  # first: two copies would not be small
+        if revocable:
+            self._before.update((name, master.clone()) for name, master in self._masters.items())
         for name, parameter in self._named.items():
             master = self._masters[name]
             master.grad = torch.zeros_like(master) if parameter.grad is None else parameter.grad.float()
             parameter.grad = None
-        self._team.add_up(master.grad for master in self._masters.values() if master.grad is not None)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._masters.values(), self._max_grad_norm))
+        self._add_up([master.grad for master in self._masters.values() if master.grad is not None])
+        norm = float(whole_tensor(torch.nn.utils.clip_grad_norm_(self._masters.values(), self._max_grad_norm)))
         for group in self._adam.param_groups:
             group["lr"] = self.learning_rate()
         self._adam.step()
@@ -104,6 +107,13 @@ class MasterAdamW:
         self._show()
         self.step_count += 1
         return norm
+
+    def _add_up(self, grads: Sequence[Tensor]) -> None:
+        if self._team.sharded:
+            for grad in grads:
+                grad.mul_(self._team.size)  # they have been averaged on their way to the shares
+        else:
+            self._team.add_up(grads)
 
     @torch.no_grad()
     def shorten(self, share: float) -> None:
@@ -119,14 +129,16 @@ class MasterAdamW:
             parameter.copy_(self._masters[name])
 
     def save(self, folder: Path, extra: dict[str, object], also: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the checkpoint in `folder` by the present state, the JSON-able `extra` and the tensors `also`."""
+        """Replace the checkpoint in `folder` by the present state, the JSON-able `extra` and the tensors `also`.
+
+        Written by the process that leads; in a sharded team every one must call this.
+        """
+        tensors = self._state()
+        if not self._team.leads:
+            return
         aside = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        tensors: dict[str, Tensor] = {}
-        for name, master in self._masters.items():
-            state = self._adam.state[master]
-            tensors |= {f"master/{name}": master, f"m/{name}": state["exp_avg"], f"v/{name}": state["exp_avg_sq"]}
         save_file(tensors, str(aside / "optimiser.safetensors"))
         if also:
             save_file(dict(also), str(aside / ALSO))
@@ -138,6 +150,19 @@ class MasterAdamW:
         os.replace(aside, folder)
         shutil.rmtree(old, ignore_errors=True)
 
+    def _state(self) -> dict[str, Tensor]:
+        """Masters and moments, whole, for the process that leads; none for the others."""
+        tensors: dict[str, Tensor] = {}
+        if not self._team.leads and not self._team.sharded:
+            return tensors
+        for name, master in self._masters.items():
+            state = self._adam.state[master]
+            for kind, part in (("master", master), ("m", state["exp_avg"]), ("v", state["exp_avg_sq"])):
+                whole_part = whole_tensor(part)
+                if self._team.leads:
+                    tensors[f"{kind}/{name}"] = whole_part
+        return tensors
+
     def load(self, folder: Path) -> dict[str, object] | None:
         """Continue from the checkpoint in `folder` (or from the one it was replacing); None when there is none."""
         found = whole(folder)
@@ -148,11 +173,12 @@ class MasterAdamW:
         self.step_count = int(str(state["step"]))
         with torch.no_grad():
             for name, master in self._masters.items():
-                master.copy_(tensors[f"master/{name}"])
+                master.copy_(dealt_like(tensors[f"master/{name}"], master))
                 self._named[name].copy_(master)
                 self._adam.state[master] = {
-                    "step": master.new_tensor(float(self.step_count)),  # the fused step wants its count beside it
-                    "exp_avg": tensors[f"m/{name}"].to(master.device),
-                    "exp_avg_sq": tensors[f"v/{name}"].to(master.device),
+                    # the fused step wants its count beside it
+                    "step": torch.tensor(float(self.step_count), device=master.device),
+                    "exp_avg": dealt_like(tensors[f"m/{name}"], master),
+                    "exp_avg_sq": dealt_like(tensors[f"v/{name}"], master),
                 }
         return state

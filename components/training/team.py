@@ -22,6 +22,8 @@ class Team:
 
     rank: int = 0
     size: int = 1
+    sharded: bool = False
+    """Whether each keeps only its share of the weights and of their optimiser (see `training.sharding`)."""
 
     @property
     def leads(self) -> bool:
@@ -39,6 +41,14 @@ class Team:
         if self.size > 1:
             for tensor in tensors:
                 torch.distributed.all_reduce(tensor)
+
+    def most(self, count: int, device: torch.device) -> int:
+        """The largest count of all processes; `device`: where the team's messages lie, as its model does."""
+        if self.size == 1:
+            return count
+        counts = torch.tensor([count], device=device)
+        torch.distributed.all_reduce(counts, op=torch.distributed.ReduceOp.MAX)
+        return int(counts)
 
     def meet(self) -> None:
         """Go on when every process has come here."""

@@ -70,26 +70,41 @@ def parallel() -> Parallel | None:
 
     Results do not depend on it, so it is no parameter: changing it must not rerun a stage.
     """
-    engine, workers = os.environ.get("QANAT_PARALLEL") or "local", os.environ.get("QANAT_WORKERS") or "2"
+    engine, workers = os.environ.get("QANAT_PARALLEL") or "local", _count("QANAT_WORKERS", 2)
     if engine not in ("local", "ray"):
         raise UserFault(f"QANAT_PARALLEL: must be local or ray, is {engine!r}")
-    if not workers.isdecimal() or int(workers) < 1:
-        raise UserFault(f"QANAT_WORKERS: must be a whole number >= 1, is {workers!r}")
-    return Parallel(int(workers)) if engine == "ray" else None
+    return Parallel(workers) if engine == "ray" else None
 
 
 def trainers() -> int:
     """Processes that QANAT_TRAINERS asks for where a model is trained; 1: the stage alone."""
-    count = os.environ.get("QANAT_TRAINERS") or "1"
-    if not count.isdecimal() or int(count) < 1:
-        raise UserFault(f"QANAT_TRAINERS: must be a whole number >= 1, is {count!r}")
-    return int(count)
+    return _count("QANAT_TRAINERS", 1)
+
+
+def sharded() -> bool:
+    """Whether QANAT_SHARDED=1 asks that each of the trainers keep only a share of the weights."""
+    value = os.environ.get("QANAT_SHARDED") or "0"
+    if value not in ("0", "1"):
+        raise UserFault(f"QANAT_SHARDED: must be 0 or 1, is {value!r}")
+    return value == "1"
 
 
 def rank() -> int | None:
     """This process's place among those that torchrun started; None where it started none."""
     place = os.environ.get("RANK")
     return None if place is None else int(place)
+
+
+def beside() -> int:
+    """How many processes torchrun started on this machine, this one included; 1 where it started none."""
+    return _count("LOCAL_WORLD_SIZE", 1)
+
+
+def _count(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not value.isdecimal() or int(value) < 1:
+        raise UserFault(f"{name}: must be a whole number >= 1, is {value!r}")
+    return int(value)
 
 
 def actor() -> str:

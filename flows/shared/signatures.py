@@ -7,7 +7,7 @@ asked for.
 
 from __future__ import annotations
 
-from components.records.signing import BadKey, sign, signer
+from components.records.signing import BadKey, is_signed, sign
 from flows.shared.faults import UserFault
 from flows.shared.paths import Paths
 from flows.shared.registry import Version
@@ -42,10 +42,10 @@ def require_signature(version: Version, settings: RegistrySettings) -> None:
             "trusted_keys: set signing_key where models are trained, and register it again"
         )
     try:
-        found = signer(version.digest, signature, settings.trusted_keys)
+        good = is_signed(version.digest, signature, settings.trusted_keys)
     except BadKey as error:
         raise UserFault(f"mlflow/registry.yaml: trusted_keys: {error}") from None
-    if found is None:
+    if not good:
         raise Unsigned(
             f"version {version.number}: its signature is of none of the trusted_keys (mlflow/registry.yaml), or of "
             "another payload"

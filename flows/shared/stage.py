@@ -124,13 +124,16 @@ class StageRun:
 
 
 @contextlib.contextmanager
-def stage_run(stage: str) -> Iterator[StageRun]:
-    """The frame; leaves the process with status 1 and one line on standard error when the input is at fault."""
+def stage_run(stage: str, *, leads: bool = True) -> Iterator[StageRun]:
+    """The frame; leaves the process with status 1 and one line on standard error when the input is at fault.
+
+    Without `leads` the process only computes for another one, which is the stage: it takes no lock and records nothing.
+    """
     try:
         paths = project()
         environ.prepare(paths)
         signal.signal(signal.SIGTERM, _leave)
-        if environ.rank():
+        if not leads:
             yield StageRun(stage, paths, load_params(paths), None, "none")
             return
         with _lock(stage, paths):

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from components.policy.load import device_of
 from components.training.team import ALONE, Team
-from flows.shared.environ import rank, trainers
+from flows.shared.environ import rank, sharded, trainers
 from flows.shared.faults import UserFault
-from flows.shared.stage import StageRun
+from flows.shared.stage import StageRun, stage_run
 
 
 def launch(stage: str, main: Callable[[], None], arguments: Sequence[str] = ()) -> None:
@@ -37,16 +37,25 @@ def launch(stage: str, main: Callable[[], None], arguments: Sequence[str] = ()) 
 
 
 @contextlib.contextmanager
-def joined(run: StageRun) -> Iterator[Team]:
-    """The processes that train together, for the time of a `with`; all have come when it begins."""
+def team_run(stage: str) -> Iterator[tuple[StageRun, Team]]:
+    """The frame of a stage that several processes may train in, and this process's place among them.
+
+    All have come when it begins; the first one has seen by then whether there is something to go on with.
+    """
+    with stage_run(stage, leads=not rank()) as run, _joined(run) as team:
+        yield run, team
+
+
+@contextlib.contextmanager
+def _joined(run: StageRun) -> Iterator[Team]:
     if rank() is None:
         yield ALONE
         return
     from accelerate import PartialState  # seconds to import, and only teams need it
 
     state = PartialState(cpu=device_of(run.params.policy).type == "cpu")
-    team = Team(state.process_index, state.num_processes)
-    team.meet()  # the first one has seen by now whether there is something to go on with
+    team = Team(state.process_index, state.num_processes, sharded=sharded())
+    team.meet()
     try:
         yield team
     finally:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from components.schema.problem import Problem
 from components.tools.spec import ToolSpec, by_name
 from components.training.imitate import Report
 from components.training.material import Encoder
+from flows.shared.environ import beside
 from flows.shared.model_folder import write_model
 from flows.shared.stage import StageRun
 
@@ -40,8 +40,7 @@ def load_trainable(run: StageRun, folder: Path) -> Policy:
     settings = run.params.policy
     if settings.backend != "torch":
         run.say(f"policy.backend is {settings.backend}, which gives no gradients: this stage computes with torch")
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word on how many share this machine
-    threads = max(1, settings.threads // beside)
+    threads = max(1, settings.threads // beside())
     return load_policy(folder, settings.model_copy(update={"threads": threads}), policy_id=run.stage)
 
 

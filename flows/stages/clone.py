@@ -7,8 +7,7 @@ from components.records.manifest import verify_manifest
 from components.schema.trajectory import Trajectory
 from components.training.clone import clone
 from components.training.examples import DIRECT
-from flows.shared.stage import stage_run
-from flows.shared.trainers import joined, launch
+from flows.shared.trainers import launch, team_run
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "clone"
@@ -16,7 +15,7 @@ STAGE = "clone"
 
 def main() -> None:
     """Clone."""
-    with stage_run(STAGE) as run, joined(run) as team:
+    with team_run(STAGE) as (run, team):
         verify_manifest(run.paths.model("base"))
         policy = load_trainable(run, run.paths.model("base"))
         encoder, problems = open_encoder(policy, curated_specs(run)), train_problems(run)

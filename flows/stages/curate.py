@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from components.curation.curate import CuratedData, curate
 from components.curation.facts import read_facts
@@ -52,7 +53,7 @@ def main() -> None:
                 pool={problem.prompt: problem.split for problem in pool},
                 settings=settings,
                 ask=_told(run, ask_of(policy)),
-                score_reference=score_reference_of(policy),
+                score_reference=score_reference_of(policy, partial(run.progress, rate="filtering annotations")),
                 toolbox=toolbox,
                 tools=[spec.name for spec in specs],
             )
@@ -72,7 +73,7 @@ def _told(run: StageRun, ask: Ask) -> Ask:
         for at in range(0, len(prompts), ASKED_AT_ONCE):
             run.progress(at, len(prompts), "the base model's own answers")
             answers += ask(prompts[at : at + ASKED_AT_ONCE])
-        run.progress(len(prompts), len(prompts), "filtering annotations")
+        run.progress(len(prompts), len(prompts), "the base model's own answers")
         return answers
 
     return asking

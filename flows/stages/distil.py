@@ -27,8 +27,8 @@ from components.training.material import Encoder
 from components.training.own_choices import CHOICE, own_choices
 from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.heads import vocabulary_of, write_q_of, write_values_of
-from flows.shared.stage import StageRun, stage_run
-from flows.shared.trainers import joined, launch
+from flows.shared.stage import StageRun
+from flows.shared.trainers import launch, team_run
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
 
 STAGE = "distil"
@@ -41,7 +41,7 @@ what self-play found: its cheapest path is not what every price asks for."""
 def main(arguments: Sequence[str] = ()) -> None:
     """Distil; `arguments`: the name of an earlier generation."""
     stage, name = stage_of(STAGE, arguments)
-    with stage_run(stage) as run, joined(run) as team:
+    with team_run(stage) as (run, team):
         mine = generation(run.params.generations, name)
         start = run.paths.model(mine.start)
         verify_manifest(start)

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny_models import tiny_llama
+
+from flows.shared.environ import sharded
+from flows.shared.faults import UserFault
 
 LOAD = "import flows, sys; from transformers import AutoModelForCausalLM as m; m.from_pretrained(sys.argv[1])"
 
@@ -21,3 +25,15 @@ def test_bars_of_libraries_do_not_stand_between_a_stages_lines(tmp_path: Path) -
     env["TQDM_DISABLE"] = ""
     wanted = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert "100%" in wanted.stderr, "what a person exported wins, and there is a bar to be kept out"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", False), ("0", False), ("1", True)])
+def test_weights_are_dealt_where_it_is_asked_for(value: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QANAT_SHARDED", value)
+    assert sharded() is expected
+
+
+def test_an_unknown_answer_to_sharded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QANAT_SHARDED", "yes")
+    with pytest.raises(UserFault, match="QANAT_SHARDED: must be 0 or 1, is 'yes'"):
+        sharded()

@@ -17,16 +17,15 @@ from flows.shared.paths import Paths
 
 STAGE = """
 import sys, torch
-from flows.shared.stage import stage_run
-from flows.shared.trainers import joined
+from flows.shared.trainers import team_run
 
-with stage_run("second") as run, joined(run) as team:
+with team_run("second") as (run, team):
     total = torch.tensor([team.rank + 1.0])
     team.add_up([total])
     run.say(f"{team.rank} of {team.size}")
     run.log_metrics({"total": float(total)})
     run.note("size", str(team.size))
-    (run.paths.root / f"rank-{team.rank}").write_text(f"{run.leads} {float(total)}")
+    (run.paths.root / f"rank-{team.rank}").write_text(f"{run.leads} {float(total)} {team.sharded}")
     if "fail" in sys.argv and team.rank == 1:
         raise RuntimeError("the helper is ill")
     team.meet()
@@ -40,13 +39,16 @@ def _run(project: Paths, *arguments: str) -> subprocess.CompletedProcess[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = str(os.getcwd())
     return subprocess.run([*torchrun, str(script), *arguments], cwd=project.root, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": root}, timeout=300)  # fmt: skip
+                          env={**os.environ, "PYTHONPATH": root, "QANAT_SHARDED": "1"}, timeout=300)  # fmt: skip
 
 
 def test_one_process_tells_and_records_and_both_have_the_sum(project: Paths) -> None:
     ended = _run(project)
     assert ended.returncode == 0, ended.stderr
-    assert [(project.root / f"rank-{number}").read_text() for number in range(2)] == ["True 3.0", "False 3.0"]
+    assert [(project.root / f"rank-{number}").read_text() for number in range(2)] == [
+        "True 3.0 True",
+        "False 3.0 True",
+    ]
     assert [line for line in ended.stdout.splitlines() if " of " in line] == ["0 of 2"]
     reference = json.loads(project.run_ref("second").read_text())
     assert reference["size"] == "2"

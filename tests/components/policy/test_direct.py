@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import chat, tiny_policy
 
+from components.policy import direct
 from components.policy.direct import ask_of, first_sentence, mean_logprob, score_reference_of, span_request
 from components.policy.policy import Policy
 from components.schema.problem import Reference
@@ -49,6 +50,16 @@ def test_a_reference_is_scored_as_the_mean_logprob_of_its_span() -> None:
     items = [("What is it?", ["Chad: N'Djamena"], REFERENCE), ("What is it?", [], REFERENCE)]
     assert score(items)[0] == pytest.approx(slow, abs=1e-4)
     assert score(items[::-1])[1] == score(items)[0]
+
+
+def test_many_references_are_scored_in_parts_and_it_is_told_how_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [(f"What is {number}?", [f"Chad: {number}"] * (number % 2), REFERENCE) for number in range(7)]
+    whole = score_reference_of(policy())(items)
+    monkeypatch.setattr(direct, "SCORED_AT_ONCE", 3)
+    told: list[tuple[int, int]] = []
+    parts = score_reference_of(policy(), lambda done, total: told.append((done, total)))(items)
+    assert parts == pytest.approx(whole, abs=1e-4)
+    assert told == [(0, 7), (3, 7), (6, 7)]
 
 
 def test_a_reference_without_tokens_is_refused() -> None:

@@ -28,8 +28,25 @@ def settings(*prompts: GoldenPrompt, seconds: float = 60.0, **limits: Any) -> Se
     return ServeSettings.model_validate({"golden": prompts, "limits": {"seconds": seconds, **limits}})
 
 
-def test_a_version_that_answers_is_fit(leaning: Served) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """What every version is asked."""
+    seen: list[Asked] = []
+    talk = Served.talk
+
+    def noted(self: Served, what: Asked, *more: Any) -> Any:
+        seen.append(what)
+        return talk(self, what, *more)
+
+    monkeypatch.setattr(Served, "talk", noted)
+    return seen
+
+
+def test_a_version_that_answers_is_fit_and_was_asked_everything(leaning: Served, asked: list[Asked]) -> None:
     check_golden(leaning, settings(GoldenPrompt(prompt="Hi"), GoldenPrompt(prompt="2+2?")), composite=COMPOSITE)
+    assert [(one.question, one.choice) for one in asked] == [
+        ("Hi", None), ("Hi", "required"), ("2+2?", None), ("2+2?", "required")
+    ]  # fmt: skip
 
 
 def test_the_first_decision_can_be_asked_for(leaning: Served) -> None:
@@ -61,18 +78,8 @@ def test_a_tool_that_never_returns_makes_the_version_unfit() -> None:
         one.engine.close()
 
 
-def test_an_answer_is_cut_at_its_tokens_and_all_are_asked_at_once(
-    leaning: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, str | None, int]] = []
-    talk = Served.talk
-
-    def noted(self: Served, what: Asked, *more: Any) -> Any:
-        asked.append((what.question, what.choice, what.state.problem.budget.max_answer_tokens))
-        return talk(self, what, *more)
-
-    monkeypatch.setattr(Served, "talk", noted)
+def test_an_answer_is_cut_at_its_tokens_and_all_are_asked_at_once(leaning: Served, asked: list[Asked]) -> None:
     prompts = GoldenPrompt(prompt="Hi", contains="never said", tokens=3), GoldenPrompt(prompt="2+2?")
     with pytest.raises(NotFit):
         check_golden(leaning, settings(*prompts), composite=COMPOSITE)
-    assert asked == [("Hi", None, 3), ("Hi", "required", 3), ("2+2?", None, 32), ("2+2?", "required", 32)]
+    assert [one.state.problem.budget.max_answer_tokens for one in asked] == [3, 3, 32, 32]

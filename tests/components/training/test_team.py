@@ -21,9 +21,9 @@ STEPS = 6
 WORK = Path(team_work.__file__)
 
 
-def _alone(folder: Path) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+def _alone(folder: Path, **settings: Any) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     folder.mkdir()
-    team_work.train(folder, ALONE, steps=STEPS)
+    team_work.train(folder, ALONE, steps=STEPS, **settings)
     return _left(folder, 0)
 
 
@@ -51,18 +51,33 @@ def _assert_same(folder: Path, curve: list[dict[str, float]], weights: dict[str,
         assert torch.allclose(mine[name], tensor, atol=1e-5), name
 
 
-def test_two_processes_have_the_loss_curve_and_the_weights_of_one(tmp_path: Path) -> None:
-    curve, weights = _alone(tmp_path / "one")
-    ended = _together(tmp_path / "two")
+SEVERAL: dict[str, Any] = {"tokens_per_pass": 24, "trained_layers": 2, "gradient_checkpointing": True}
+"""One of the processes makes more passes than the other."""
+
+
+@pytest.mark.parametrize(
+    ("shares", "settings"),
+    [("", SEVERAL), ("sharded", SEVERAL), ("sharded", {"lora_rank": 2}), ("sharded", {"family": "qwen2"})],
+)
+def test_two_processes_have_the_loss_curve_and_the_weights_of_one(
+    tmp_path: Path, shares: str, settings: dict[str, Any]
+) -> None:
+    curve, weights = _alone(tmp_path / "one", **settings)
+    ended = _together(tmp_path / "two", "", shares, json.dumps(settings))
     assert ended.returncode == 0, ended.stderr
     assert len(_left(tmp_path / "two", 0)[0]) == STEPS
     _assert_same(tmp_path / "two", curve, weights)
+    kept, other = (load_file(str(tmp_path / who / "checkpoint/optimiser.safetensors")) for who in ("one", "two"))
+    assert kept.keys() == other.keys()  # whole: so a run may go on in another number of processes
+    for name, tensor in kept.items():
+        assert torch.allclose(tensor, other[name], atol=1e-5), name
 
 
-def test_a_team_that_died_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shares", ["", "sharded"])
+def test_a_team_that_died_goes_on_from_its_checkpoint(tmp_path: Path, shares: str) -> None:
     curve, weights = _alone(tmp_path / "one")
-    assert _together(tmp_path / "two", "5").returncode != 0
-    assert _together(tmp_path / "two").returncode == 0
+    assert _together(tmp_path / "two", "5", shares).returncode != 0
+    assert _together(tmp_path / "two", "", shares).returncode == 0
     assert len(_left(tmp_path / "two", 0)[0]) == STEPS - 4
     _assert_same(tmp_path / "two", curve, weights)
 

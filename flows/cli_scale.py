@@ -24,6 +24,7 @@ def build_images(
     variant: Annotated[Literal["cpu", "cuda"], typer.Option(help="Which PyTorch goes in.")] = "cpu",
     torch_index: Annotated[str, typer.Option(help="Package index that has that PyTorch; pip's own by default.")] = "",
     base: Annotated[str | None, typer.Option(help="Image with Python 3.11 to build on.")] = None,
+    network: Annotated[str | None, typer.Option(help="The engine's network for the build, e.g. host.")] = None,
 ) -> None:
     """Build the images by a Docker engine and say how large they are."""
     from flows.images import build
@@ -32,7 +33,7 @@ def build_images(
         **({"TORCH_INDEX": torch_index} if torch_index else {}),
         **({"PYTHON_IMAGE": base} if base else {}),
     }
-    build(here(), tuple(names or ()), variant=variant, arguments=arguments, say=say)
+    build(here(), tuple(names or ()), variant=variant, arguments=arguments, network=network, say=say)
 
 
 @images_app.command("secrets")

@@ -57,9 +57,12 @@ def build(
     *,
     variant: Variant,
     arguments: Mapping[str, str],
+    network: str | None = None,
     say: Callable[[str], None],
 ) -> None:
     """Build the images of these names (all without any), telling what the engine says and the size of each.
+
+    `network`: the engine's, while it builds; its own choice by default.
 
     Raises:
         UserFault: no engine answers, a name is unknown, or this is a git worktree, whose history lies elsewhere.
@@ -75,7 +78,7 @@ def build(
     for image in wanted:
         name = tag(paths, image, variant)
         given = {**({"VARIANT": variant} if image.with_torch else {}), **arguments}
-        for line in _lines(client, paths, image, name, given):
+        for line in _lines(client, paths, image, name, given, network):
             say(line)
         say(f"{name}: {client.images.get(name).attrs['Size'] / 1e9:.2f} GB")
 
@@ -104,9 +107,11 @@ def _engine() -> Any:
     return client
 
 
-def _lines(client: Any, paths: Paths, image: Image, name: str, arguments: Mapping[str, str]) -> Iterator[str]:
+def _lines(
+    client: Any, paths: Paths, image: Image, name: str, arguments: Mapping[str, str], network: str | None
+) -> Iterator[str]:
     wanted = {"path": str(paths.root), "dockerfile": image.file, "target": image.target, "tag": name}
-    for event in client.api.build(**wanted, buildargs=dict(arguments), rm=True, decode=True):
+    for event in client.api.build(**wanted, buildargs=dict(arguments), network_mode=network, rm=True, decode=True):
         if "error" in event:
             raise BuildFailed(f"{name}: {event['error'].strip()}")
         yield from event.get("stream", "").rstrip().splitlines()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-import httpx
-
 from flows.shared import prefect_server
 from flows.shared.paths import Paths
 from flows.shared.process import Groups, alone
@@ -36,17 +34,10 @@ def _start_mlflow(paths: Paths, groups: Groups, port: int) -> None:
     command = mlflow_command(paths, port=port)
     process = groups.start(command, cwd=paths.root, env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, log=log)
     end = time.monotonic() + WAIT_SECONDS
-    while not _answers(f"http://127.0.0.1:{port}/health"):
+    while not prefect_server.answers(f"http://127.0.0.1:{port}/health"):
         if process.poll() is not None or time.monotonic() > end:
             raise prefect_server.ServerFailed(f"the MLflow server did not start: see {log}")
         time.sleep(0.3)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2.0).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 @contextlib.contextmanager

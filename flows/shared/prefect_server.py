@@ -68,8 +68,13 @@ def reachable(paths: Paths) -> str | None:
 
 def is_healthy(url: str) -> bool:
     """True when a Prefect API answers at `url`."""
+    return answers(f"{url}/health")
+
+
+def answers(url: str) -> bool:
+    """True when a server answers there, and well."""
     try:
-        return httpx.get(f"{url}/health", timeout=2.0).status_code == httpx.codes.OK
+        return httpx.get(url, timeout=2.0).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

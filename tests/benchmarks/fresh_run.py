@@ -55,16 +55,22 @@ def main() -> None:
 def _first(first: Ran) -> Iterator[Row]:
     yield figure("make run on a fresh clone, with its installation", [first.seconds], unit="s", bar="<= 1500")
     yield figure("make run: peak memory of all its processes", [first.gigabytes], unit="GB", bar="<= 8")
-    for line in first.output.splitlines():
-        found = STAGE.match(line)
-        if found is not None and found[3]:
-            yield figure(f"make run: stage {found[1]}", [float(found[3])], unit="s")
+    for stage, seconds in stages(first.output):
+        yield figure(f"make run: stage {stage}", [seconds], unit="s")
 
 
 def _again(again: Ran) -> Iterator[Row]:
     yield figure("qanat run again, nothing changed", [again.seconds], unit="s", bar="< 15")
     found = STAGES_RUN.search(again.output)
     yield figure("qanat run again: stages run", [float(found[1]) if found else float("nan")], unit="stages", bar="0")
+
+
+def stages(output: str) -> Iterator[tuple[str, float]]:
+    """Every stage that ran, and its seconds, as `qanat run` tells them."""
+    for line in output.splitlines():
+        found = STAGE.match(line)
+        if found is not None and found[3]:
+            yield found[1], float(found[3])
 
 
 def ran(command: list[str], folder: Path) -> Ran:

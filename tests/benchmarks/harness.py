@@ -11,8 +11,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,15 @@ def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, An
     os.replace(aside, path)
     told(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path
+
+
+def measure(name: str, measures: Mapping[str, Callable[[Path], Sequence[Row]]], wanted: Sequence[str]) -> None:
+    """Take the wanted measures (all without any), each in a scratch folder of its own, and write each at once."""
+    started = time.perf_counter()
+    for one in wanted or measures:
+        told(f"== {one}")
+        with tempfile.TemporaryDirectory() as folder:
+            write(name, measures[one](Path(folder)), started=started)
 
 
 def _beside(old: dict[str, Any], new: list[dict[str, Any]], now: dict[str, Any]) -> dict[str, Any]:

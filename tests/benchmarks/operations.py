@@ -12,7 +12,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,7 @@ from flows.shared.newest_retrain import read_newest
 from flows.shared.paths import Paths
 from flows.shared.process import alone
 from tests.benchmarks import crashes
-from tests.benchmarks.harness import Row, figure, told, write
+from tests.benchmarks.harness import Row, figure, measure
 from tests.components.records.test_intake import WRITER
 from tests.flows.conftest import DAG, FIRST, REGISTRY, REPOSITORY, SECOND, THIRD, own_environment
 
@@ -43,11 +42,7 @@ SETTINGS = "watch: {quiet_seconds: 0, minimum: 1, poll_seconds: 0.5}\nfree_gigab
 def main(wanted: Sequence[str]) -> None:
     """Measure and write."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are ended as well
-    started = time.perf_counter()
-    for name in wanted or MEASURES:
-        told(f"== {name}")
-        with tempfile.TemporaryDirectory() as folder:
-            write("operations", MEASURES[name](Path(folder)), started=started)
+    measure("operations", MEASURES, wanted)
 
 
 def writers(folder: Path) -> list[Row]:

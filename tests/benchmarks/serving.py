@@ -9,36 +9,31 @@ results/serving.json. Every server is a process of its own; the client is OpenAI
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 from openai import AsyncOpenAI, OpenAIError
-from safetensors.torch import load_file, save_file
 
-from components.records.jsonl import write_records
-from components.records.manifest import MANIFEST, write_manifest
-from components.tools.search_index import Passage
 from flows.shared import by_hand
-from flows.shared.paths import Paths
-from flows.shared.prefect_server import free_port
-from flows.shared.promoting import Desk, open_desk
-from flows.shared.registry import DIGEST_TAG, Version
-from tests.benchmarks.engine import base_folder
-from tests.benchmarks.harness import Row, figure, told, write
-from tests.flows.conftest import REPOSITORY, own_environment
+from flows.shared.promoting import Desk
+from flows.shared.registry import Version
+from tests.benchmarks.harness import Row, figure, measure, told
+from tests.benchmarks.model_servers import (
+    base_model,
+    other_model,
+    our_server,
+    project,
+    promote,
+    register,
+    scaled,
+    transformers_server,
+)
 
 OURS, THEIRS = "qanat", ("transformers serve", "transformers serve --continuous-batching")
 NEW = 32
@@ -51,19 +46,11 @@ SWAPS, SWAP_CLIENTS = 50, 16
 MEMORY_REQUESTS, MEMORY_SWAPS = 10_000, 20
 PLAIN = {"tool_choice": "none", "extra_body": {"server_tools": []}}
 """What makes our server do what the other one does: answer without tools."""
-SETTINGS = """\
-ports: {{serve: {port}}}
-serve: {{poll_seconds: 0.2, spare: {spare}, limits: {{waiting: 256, seconds: 600}}}}
-"""
 
 
 def main(wanted: Sequence[str]) -> None:
     """Measure and write."""
-    started = time.perf_counter()
-    for name in wanted or MEASURES:
-        told(f"== {name}")
-        with tempfile.TemporaryDirectory() as folder:
-            write("serving", MEASURES[name](Path(folder)), started=started)
+    measure("serving", MEASURES, wanted)
 
 
 # Throughput -----------------------------------------------------------------------------------------------------------
@@ -71,14 +58,14 @@ def main(wanted: Sequence[str]) -> None:
 
 def throughput(folder: Path) -> list[Row]:
     """Requests a second and their times at 1, 8 and 32 clients: ours and `transformers serve`, in turn."""
-    desk = _project(folder)
-    _promote(desk, _register(desk, _base()))
-    model = str(_base().resolve())
+    desk = project(folder)
+    promote(desk, register(desk, base_model()))
+    model = str(base_model().resolve())
     seen: dict[tuple[str, int], list[tuple[float, list[float]]]] = {}
     with (
-        _ours(desk) as url,
-        _theirs(folder / "theirs.log", model) as other,
-        _theirs(folder / "batching.log", model, "--continuous-batching") as batching,
+        our_server(desk) as url,
+        transformers_server(folder / "theirs.log", model) as other,
+        transformers_server(folder / "batching.log", model, "--continuous-batching") as batching,
     ):
         ways: dict[str, tuple[str, str, dict[str, Any]]] = {OURS: (url, desk.settings.model, PLAIN)}
         for who, address in zip(THEIRS, (other, batching), strict=True):
@@ -150,11 +137,11 @@ def _timed(way: tuple[str, str, dict[str, Any]], *, clients: int, requests: int)
 
 def promotion(folder: Path) -> list[Row]:
     """From `qanat promote` until the first answer of the new version, and the same of `qanat rollback`."""
-    desk = _project(folder)
-    first, second = _register(desk, _base()), _register(desk, _scaled(folder, 1.001))
-    _promote(desk, first)
+    desk = project(folder)
+    first, second = register(desk, base_model()), register(desk, scaled(folder, 1.001))
+    promote(desk, first)
     there, back = [], []
-    with _ours(desk) as url:
+    with our_server(desk) as url:
         _until_answered(url, desk.settings.model, first.number)
         for _ in range(3):
             began = time.perf_counter()
@@ -190,11 +177,11 @@ def _answer(url: str, model: str, text: str = "2+2?") -> tuple[str, str]:
 
 def swaps(folder: Path) -> list[Row]:
     """The alias moves 50 times between two versions, each loaded anew, while 16 clients ask."""
-    desk = _project(folder, spare=0, dtype="float32")
-    versions = [_register(desk, _base()), _register(desk, _other(folder))]
-    _promote(desk, versions[0])
+    desk = project(folder, spare=0, dtype="float32")
+    versions = [register(desk, base_model()), register(desk, other_model(folder))]
+    promote(desk, versions[0])
     texts = [f"What is {number} and {number}?" for number in range(SWAP_CLIENTS)]
-    with _ours(desk) as url:
+    with our_server(desk) as url:
         model = desk.settings.model
         alone = {}
         for version in reversed(versions):
@@ -249,10 +236,10 @@ async def _asked_while(
 
 def memory(folder: Path) -> list[Row]:
     """Resident memory after 10,000 requests and 20 swaps, against that after the first 500 and 2."""
-    desk = _project(folder, spare=0)
-    versions = [_register(desk, _base()), _register(desk, _other(folder))]
-    _promote(desk, versions[0])
-    with _ours(desk) as url:
+    desk = project(folder, spare=0)
+    versions = [register(desk, base_model()), register(desk, other_model(folder))]
+    promote(desk, versions[0])
+    with our_server(desk) as url:
         (server,) = [p for p in psutil.process_iter() if _listens(p, int(url.rpartition(":")[2]))]
         _swap(desk, url, versions, 2)
         asyncio.run(_many(url, desk.settings.model, 500))
@@ -292,103 +279,6 @@ def _listens(process: psutil.Process, port: int) -> bool:
     try:
         return any(c.laddr.port == port and c.status == "LISTEN" for c in process.net_connections("tcp"))
     except (psutil.AccessDenied, psutil.NoSuchProcess):
-        return False
-
-
-# Projects and servers -------------------------------------------------------------------------------------------------
-
-
-def _project(folder: Path, *, spare: int = 1, dtype: str = "bfloat16") -> Desk:
-    """A scratch project with a registry of its own and a corpus of one page."""
-    for name, value in own_environment(folder / "mlflow.db").items():
-        os.environ[name] = value
-    paths = Paths(folder)
-    texts = {
-        paths.dag: "stages: {}\n",
-        paths.params: f"profile: demo\nseed: 0\npolicy: {{dtype: {dtype}}}\n",
-        paths.registry: "model: qanat\nrequired_tags: []\n",
-        paths.operations: SETTINGS.format(port=free_port(), spare=spare),
-    }
-    for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    write_records(paths.passages, [Passage("p1", "Chad", "a page", "The capital of Chad is N'Djamena.", False)])
-    return open_desk(paths)
-
-
-@cache
-def _base() -> Path:
-    """The base model; made once where there is none."""
-    return base_folder()
-
-
-def _register(desk: Desk, folder: Path) -> Version:
-    digest = json.loads((folder / MANIFEST).read_text())["digest"] if (folder / MANIFEST).is_file() else None
-    if digest is None:
-        digest = write_manifest(folder)
-    run_id = desk.registry.open_run("benchmark", run_id=None, tags={})
-    return desk.registry.register(folder, run_id=run_id, tags={DIGEST_TAG: digest, "gate.decision": "promote"})
-
-
-def _other(scratch: Path) -> Path:
-    """The base model with a final norm that is turned round: as fast, and never of the same words."""
-    return _scaled(scratch, -1.0)
-
-
-def _scaled(scratch: Path, factor: float) -> Path:
-    """The base model with its final norm times a factor: a little above 1, another digest that says the same."""
-    folder = scratch / "other"
-    shutil.copytree(_base(), folder)
-    tensors = load_file(str(folder / "model.safetensors"))
-    tensors["model.norm.weight"] = factor * tensors["model.norm.weight"]
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
-    write_manifest(folder)
-    return folder
-
-
-def _promote(desk: Desk, version: Version) -> None:
-    by_hand.promote_version(desk, version.number, reason="benchmark", by="benchmark", force=True)
-
-
-@contextmanager
-def _ours(desk: Desk) -> Iterator[str]:
-    port = desk.paths.operations.read_text().split("serve: ")[1].split("}")[0]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "flows.cli", "serve"]
-    with _process(command, desk.paths.root / "serve.log", cwd=desk.paths.root, ready=f"{url}/readyz"):
-        yield url
-
-
-@contextmanager
-def _theirs(log: Path, folder: str, *options: str) -> Iterator[str]:
-    """`transformers serve` with the model in `folder`."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    transformers = str(Path(sys.executable).with_name("transformers"))
-    command = [transformers, "serve", folder, "--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
-    with _process([*command, *options], log, cwd=REPOSITORY, ready=f"{url}/health"):
-        yield url
-
-
-@contextmanager
-def _process(command: Sequence[str], log: Path, *, cwd: Path, ready: str) -> Iterator[None]:
-    with log.open("w") as stream:
-        process = subprocess.Popen(list(command), cwd=cwd, stdout=stream, stderr=subprocess.STDOUT)
-    try:
-        while not _is_up(ready):
-            if process.poll() is not None:
-                raise SystemExit(f"{command} ended:\n{log.read_text()}")
-            time.sleep(0.2)
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=30).status_code == httpx.codes.OK
-    except httpx.HTTPError:
         return False
 
 

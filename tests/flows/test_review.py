@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import evaluation_records as made
-import httpx
 import mlflow
 import pytest
 
 from components.evaluation.policies import TRAINED
 from components.evaluation.spans import trajectory_span
 from flows.shared.paths import Paths
-from flows.shared.prefect_server import free_port
+from flows.shared.prefect_server import answers, free_port
 from flows.shared.registry import Registry
 from flows.shared.registry_command import mlflow_command
 
@@ -31,20 +30,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
         process = subprocess.Popen(mlflow_command(paths, port=port), cwd=paths.root, start_new_session=True)
     url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
-    while not _answers(url):
+    while not answers(f"{url}/health"):
         assert process.poll() is None
         assert time.monotonic() < end, "the MLflow server did not start"
         time.sleep(0.2)
     yield url
     process.send_signal(signal.SIGTERM)
     process.wait(30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.mark.parametrize("where", ["file", "server"])

@@ -238,24 +238,43 @@ def _loop(seeds: Seeds) -> list[Measured | None]:
     ]
 
 
-HEADS = {"reinforce.critic": {"values": True}}
+SHARED = {
+    # problems that a search is for, enough of them held out to tell; the rest keeps the skills that must not suffer
+    "curate.weights": {
+        "puzzle": 100,
+        "two_hop": 70,
+        "fact": 80,
+        "number": 20,
+        "compute": 50,
+        "fact_compute": 20,
+        "chat": 40,
+        "decoy": 10,
+    },
+    "reinforce.critic": {"values": True},
+    "selfplay.families": list(SEARCHED),
+    "selfplay.problems": 48,
+    "selfplay.simulations": 12,
+    "selfplay.arguments_per_tool": 3,
+    "selfplay.most_arguments": 8,
+    "distil.steps": 20,
+}
 SEARCH = Experiment(
     name="search",
     claim="Search finds what the policy alone misses, and the student answers it without a search",
     variants=(
-        Variant(ONE, "distilled from trees", last="final", params=HEADS, trial=True),
+        Variant(ONE, "distilled from trees", last="final", params=SHARED, trial=True),
         Variant(
             OTHER,
             "distilled from plays sampled at the same tokens and calls",
             last="final",
-            params={**HEADS, "selfplay.teacher": "sampling"},
+            params={**SHARED, "selfplay.teacher": "sampling"},
         ),
         Variant(
             TWO,
             "two generations",
             last="final",
             params={
-                **HEADS,
+                **SHARED,
                 "generations.earlier": {"generation-1": "reinforced"},
                 "generations.start": "generation-1",
             },

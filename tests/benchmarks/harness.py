@@ -62,6 +62,13 @@ def told(text: str) -> None:
     print(text, flush=True)
 
 
+def untimed(value: object) -> object:
+    """A JSON value without what the clock said: every field `..._seconds`."""
+    if isinstance(value, dict):
+        return {key: untimed(inner) for key, inner in value.items() if not str(key).endswith("_seconds")}
+    return [untimed(inner) for inner in value] if isinstance(value, list) else value
+
+
 def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, Any] | None = None) -> Path:
     """Write `results/NAME.json`; rows of earlier runs that were not measured now are kept, with the run they are of."""
     RESULTS.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
-"""What it takes to leave Qanat running: a toy pipeline of three stages on a real Prefect server.
+"""What it takes to leave Qanat running: mostly a toy pipeline of three stages, on a real Prefect server.
 
-    python -m tests.benchmarks.operations [MEASURE ...]     writers trigger rerun overhead kill lock events twice
+    python -m tests.benchmarks.operations [MEASURE ...]     writers trigger rerun overhead kill stages lock events twice
 
 Writes results/operations.json. Makes its project, server and stores in a scratch folder and removes them.
 """
@@ -133,6 +133,19 @@ def kill(folder: Path) -> list[Row]:
     """SIGKILL at a random moment of each stage, then the same again."""
     with _server(folder) as (paths, api):
         return crashes.kill(paths, api, kills=crashes.KILLS)
+
+
+def stages(folder: Path) -> list[Row]:
+    """The same with the real stages, of the profile of tests, in a clone of what is checked out."""
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
+    paths = Paths(clone)
+    paths.params.write_text(paths.params.read_text().replace("profile: demo", "profile: smoke", 1))
+    mine = {**own_environment(folder / "mlflow.db"), "PREFECT_HOME": str(paths.prefect_home), "PYTHONPATH": str(clone)}
+    os.environ.update(mine)
+    subprocess.run([sys.executable, "-m", "flows.cli", "annotations", "seed"], cwd=clone, check=True)
+    with _server_at(paths, prefect_server.free_port()) as api:
+        return crashes.stages(paths, api, kills=crashes.KILLS)
 
 
 def lock(folder: Path) -> list[Row]:
@@ -348,6 +361,7 @@ MEASURES: dict[str, Callable[[Path], list[Row]]] = {
     "rerun": rerun,
     "overhead": overhead,
     "kill": kill,
+    "stages": stages,
     "lock": lock,
     "events": events,
     "twice": twice,

@@ -26,7 +26,7 @@ from components.records.jsonl import read_rows
 from flows.shared.paths import Paths
 from tests.benchmarks.containers import images
 from tests.benchmarks.elsewhere import restarts, stores
-from tests.benchmarks.harness import Row, figure, measure, told
+from tests.benchmarks.harness import Row, figure, measure, told, untimed
 from tests.flows.conftest import REPOSITORY, own_environment
 
 STAGES = ("selfplay", "evaluate")
@@ -155,17 +155,11 @@ def _run(paths: Paths, how: Mapping[str, str]) -> Ran:
 
 def _content(paths: Paths) -> dict[str, str]:
     """A digest of what each stage gave, without what the clock said."""
-    plays = [_untimed(row) for _, row in read_rows(paths.evaluation_trajectories)]
+    plays = [untimed(row) for _, row in read_rows(paths.evaluation_trajectories)]
     return {
         "selfplay": str(json.loads(paths.selfplay().summary.read_text())["content_hash"]),
         "evaluate": hashlib.sha256(json.dumps(plays, sort_keys=True).encode()).hexdigest(),
     }
-
-
-def _untimed(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _untimed(inner) for key, inner in value.items() if key != "wall_seconds"}
-    return [_untimed(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _differ(one: Ran, other: Ran) -> int:

@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PINS := -c constraints.txt
 
-.PHONY: help setup run test test-cluster check bench smoke format
+.PHONY: help setup run test test-cluster fuzz check bench smoke format
 
 help:
 	@echo "make run    the whole job, annotations to a promoted model (installs first; about 25 minutes on 2 cores)"
 	@echo "make test   the tests"
 	@echo "make test-cluster  the tests that need the extra of clusters: Ray, Postgres, S3 (installs it)"
+	@echo "make fuzz   the tests that draw their examples, with new ones"
 	@echo "make check  format, lint, types, import contracts"
 	@echo "make bench  the gate's operating curve, the engine against Hugging Face's (results: tests/benchmarks/results/)"
 	@echo "make smoke  the whole job on a handful of problems, in a scratch copy"
@@ -37,6 +38,10 @@ test: $(STAMP)
 test-cluster: $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PINS) -e ".[dev,cluster-dev]"
 	$(BIN)/python -m pytest tests/infra tests/flows/test_crew.py
+
+# The suite draws the same examples every time; this draws new ones.
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=new $$(grep -rl "from hypothesis" tests --include=test_*.py)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,10 +1,18 @@
-"""The order of the suite: what drives servers and processes takes longest, so it begins first; two run side by side."""
+"""The order of the suite: what drives servers and processes takes longest, so it begins first; two run side by side.
+
+Drawn examples are the same in every run, so that a commit is judged by what it changes; `make fuzz` draws new ones.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 LONG = ("tests/flows/", "tests/browser/")
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", deadline=None)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -106,9 +106,13 @@ def run_under(command: Sequence[str], source: bytes, limits: PythonLimits) -> Ru
 
 def sandbox_command(limits: PythonLimits) -> list[str]:
     """What is started: the walls, then the loss of rights, then the limits, then the interpreter."""
+    return [*_walls(), *_without_rights(), *_limited(limits), *snippet_command(limits)]
+
+
+def snippet_command(limits: PythonLimits) -> list[str]:
+    """The interpreter and the program around a snippet, which it reads from standard input: no sandbox by itself."""
     runner = _RUNNER.replace("DEPTH", str(limits.recursion_depth)).replace("SECONDS", repr(limits.seconds))
-    python = [str(_interpreter()), "-s", "-S", "-P", "-B", "-c", runner]
-    return [*_walls(), *_without_rights(), *_limited(limits), *python]
+    return [str(_interpreter()), "-s", "-S", "-P", "-B", "-c", runner]
 
 
 def _walls() -> list[str]:

@@ -175,7 +175,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _refuse_unknown(values: Mapping[str, Any], file: str) -> None:
     for name, section in values.items():
         if name not in SECTIONS:
-            raise BadParams(f"{file}: {name}: unknown section{_did_you_mean(str(name), tuple(SECTIONS))}")
+            raise BadParams(f"{file}: {_told(name)}: unknown section{_did_you_mean(str(name), tuple(SECTIONS))}")
         if section is not None and not isinstance(section, dict):
             raise BadParams(f"{file}: {name}: must be a mapping, is {section!r}")
 
@@ -187,7 +187,7 @@ def _resolve(value: Any, profile: str, key: str, file: str) -> Any:
         if profile not in value:
             raise BadParams(f"{file}: {key}: has no value for profile {profile!r}")
         return value[profile]
-    return {name: _resolve(inner, profile, f"{key}.{name}", file) for name, inner in value.items()}
+    return {name: _resolve(inner, profile, f"{key}.{_told(name)}", file) for name, inner in value.items()}
 
 
 def _settings(where: tuple[str, str], file: str, section: str, values: Mapping[str, Any]) -> BaseModel:
@@ -208,7 +208,7 @@ _LIMITS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", 
 
 
 def _readable(fault: Any, settings_class: type[BaseModel]) -> str:
-    key = "".join(f".{part}" for part in fault["loc"])
+    key = "".join(f".{_told(part)}" for part in fault["loc"])
     kind, value = fault["type"], fault["input"]
     if kind in _BOUNDS:
         return f"{key}: must be {_BOUNDS[kind]} {fault['ctx'][_LIMITS[kind]]:g}, is {value!r}"
@@ -221,6 +221,11 @@ def _readable(fault: Any, settings_class: type[BaseModel]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     message = re.sub("^Input should be ", "must be ", message)
     return f"{key}: {message}" if kind == "missing" else f"{key}: {message}, is {value!r}"
+
+
+def _told(name: object) -> str:
+    """A key as it was written, unless that would break the line that tells it."""
+    return text if (text := str(name)).isprintable() else repr(text)
 
 
 def _did_you_mean(name: str, known: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from doubles import make_problem
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mcp_types import Tool as ServerTool
 from pydantic import ValidationError
@@ -108,6 +108,7 @@ def test_every_row_of_annotations_and_problems_is_read_or_rejected_with_its_plac
         st.sampled_from(["profile", "seed", "base", "tools", "clone", "prices", "curate", "policy", "x"]), JSON
     ).map(lambda values: yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "replace"))
 )
+@example(b'base:\n"\\v":')  # a key that would break its line
 def test_any_parameter_file_is_valid_or_told_in_lines(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths(Path(folder))

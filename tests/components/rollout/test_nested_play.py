@@ -29,7 +29,9 @@ from components.training.settings import ReinforceSettings
 
 ALL = ("search", "python", "delegate", "split", "give_up")
 PRICES = PriceSheet()
-HOT = RolloutSettings(temperature=0.8, decision_temperature=1.0)
+HOT = RolloutSettings(temperature=0.1, decision_temperature=1.0)
+"""Cooler words than decisions: where the tiny model has no habit its words are almost equally likely, all 49,152:
+on some processors the rounding of a batch decides which of two neighbours is drawn."""
 FORCES = (("delegate",), ("search", "delegate"), ("split",), (), ("delegate", "delegate"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from doubles import cut_words
 
-from components.tools.bubblewrap import Run, run_under, sandbox_command
+from components.tools.bubblewrap import Run, run_under, sandbox_command, snippet_command
 from components.tools.bubblewrap_proof import why_not_proven
 from components.tools.function_tool import BadTool
 from components.tools.open_toolbox import open_toolbox
@@ -32,7 +32,7 @@ def test_a_sandbox_that_is_not_proven_is_refused_and_no_other_takes_its_place() 
 
 
 def test_the_program_around_a_snippet_works_where_there_is_no_sandbox() -> None:
-    interpreter, *options, flag, runner = sandbox_command(LIMITS)[-7:]
+    interpreter, *options, flag, runner = snippet_command(LIMITS)
     assert flag == "-c"
     told = run_under([interpreter, *options, flag, runner], b"x = 6\nprint('six')\nx * 7", LIMITS)
     assert (told.status, told.output.split(), told.fault) == (0, ["six", "42"], "")

@@ -38,6 +38,7 @@ class Served:
     leases: int = 0
     retired: bool = False
     on_close: Callable[[], None] = lambda: None
+    """Called when the version was closed and let go of."""
 
     @property
     def fingerprint(self) -> str:
@@ -151,10 +152,14 @@ class Stock:
 
 
 def _close(served: Served) -> None:
-    """Apart, because whoever ends the last lease may be the engine's own thread, which cannot wait for itself."""
+    """Apart, because whoever ends the last lease may be the engine's own thread, which cannot wait for itself.
+
+    `on_close` is called when nothing here holds the engine any more, so that it can have the memory back.
+    """
+    engines, after = [served.engine], served.on_close
 
     def close() -> None:
-        served.engine.close()
-        served.on_close()
+        engines.pop().close()
+        after()
 
     threading.Thread(target=close, name=f"close-{served.number}", daemon=True).start()

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from components.policy.backend import Backend
@@ -26,12 +29,16 @@ from components.serving.stock import Served
 from components.tools.prices import PriceSheet
 from components.tools.toolbox import Toolbox
 from flows.shared.fetching import fetched
+from flows.shared.memory import give_back
 from flows.shared.params import Params
 from flows.shared.paths import Paths
 from flows.shared.registry import Registry, Version
 from flows.shared.registry_settings import load_registry_settings
 from flows.shared.signatures import require_signature
 from flows.shared.tools import open_tools
+
+PATIENCE = 10
+"""How often a closed version is looked for before its memory is given up."""
 
 
 class Loader:
@@ -62,10 +69,8 @@ class Loader:
             toolbox = self._toolbox(folder, backend)
             at_price = self._at_price(backend, folder, toolbox)
             manner = Manner(levels=read_levels(folder), usual_price=self._params.reward.price)
-            # models are many cycles of references: what a swap leaves behind is not waited for
-            served = Served(
-                version.number, version.digest, backend, engine, toolbox, at_price, manner, on_close=_collect
-            )
+            after = partial(_forget, weakref.ref(backend))
+            served = Served(version.number, version.digest, backend, engine, toolbox, at_price, manner, on_close=after)
             check_golden(served, self._settings, composite=self._params.tools.composite)
         except BaseException:
             engine.close()
@@ -110,5 +115,14 @@ class Loader:
         )
 
 
-def _collect() -> None:
-    gc.collect()
+def _forget(backend: weakref.ref[Backend]) -> None:
+    """Give the memory of a closed version back: models are many cycles of references, which nobody else breaks soon.
+
+    Whoever ended the last lease holds the version a moment longer.
+    """
+    for _ in range(PATIENCE):
+        gc.collect()
+        if backend() is None:
+            break
+        time.sleep(0.1)
+    give_back()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -10,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import mlflow
@@ -27,6 +29,7 @@ from served import client, random_policy, wait_until
 from signing_keys import new_key
 
 from components.policy.load import save_model
+from components.policy.policy import Policy
 from components.records.jsonl import write_records
 from components.records.manifest import write_manifest
 from components.records.responses import find_response
@@ -352,6 +355,24 @@ def test_versions_that_are_wanted_no_more_are_forgotten(follower: tuple[Desk, Fo
     assert {one.number for one in stock.held()} == {"2", "3"}, "the last one is kept for the way back"
     kept = {folder.name for folder in desk.paths.served_models.iterdir()}
     assert kept == {versions[1].digest, versions[2].digest}
+
+
+def test_a_version_that_was_closed_is_out_of_memory_without_waiting_for_the_collector(
+    follower: tuple[Desk, Follower, Stock, list[str]],
+) -> None:
+    desk, following, stock, _ = follower
+    versions = [_register(desk, seed) for seed in (1, 2, 3)]
+    gc.disable()
+    try:
+        desk.registry.set_alias("champion", versions[0].number)
+        following.look()
+        model = weakref.ref(cast("Policy", stock.held()[0].backend).model)
+        for version in versions[1:]:
+            desk.registry.set_alias("champion", version.number)
+            following.look()
+        wait_until(lambda: model() is None)
+    finally:
+        gc.enable()
 
 
 def test_keys_come_from_a_file_and_the_environment(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

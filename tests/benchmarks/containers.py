@@ -1,4 +1,4 @@
-"""The container images: how large they are, and the whole job on a handful of problems inside one.
+"""The container images: how large they are, the whole job on a handful of problems inside one, and a pool of them.
 
 Takes a scratch folder; gives rows of results. Needs a Docker engine (DOCKER_HOST); QANAT_IMAGE_OPTIONS are further
 words for `qanat images build`, such as `--base IMAGE --network host`. Called by `tests/benchmarks/scale.py`.
@@ -6,20 +6,28 @@ words for `qanat images build`, such as `--base IMAGE --network host`. Called by
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
+import httpx
 
 from components.experiments.plan import Measured as Row
 from flows.images import IMAGES, tag
+from flows.shared import prefect_server
 from flows.shared.paths import Paths
+from flows.shared.process import alone
 from tests.benchmarks.harness import figure, told
-from tests.flows.conftest import REPOSITORY
+from tests.flows.conftest import REPOSITORY, own_environment
 
 BUILT = ("server", "trainer")
 SMOKE = ("qanat", "run", "--profile", "smoke")
@@ -34,7 +42,7 @@ def images(folder: Path) -> list[Row]:
     subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=clone, check=True)
     seconds = time.perf_counter() - began
     client, rows = docker.from_env(), [figure("images: built from a clone", [seconds], unit="s")]
-    names = {image.name.removeprefix("qanat-"): tag(Paths(clone), image, "cpu") for image in IMAGES}
+    names = _names(Paths(clone))
     for name in BUILT:
         size = client.images.get(names[name]).attrs["Size"] / 1e9
         rows.append(figure(f"images: size of the {name}'s", [size], unit="GB", bar="<= 2.5"))
@@ -51,3 +59,107 @@ def images(folder: Path) -> list[Row]:
         figure("images: the whole job of smoke inside the trainer's", [time.perf_counter() - began], unit="s"),
         figure("images: exit status of that job", [status], unit="", bar="0"),
     ]
+
+
+def pool(folder: Path) -> list[Row]:
+    """`retrain` asked of a Docker work pool twice: its flows run in the trainer's image, their volumes outlive them."""
+    trainer = _names(Paths(REPOSITORY))["trainer"]
+    if not docker.from_env().images.list(trainer):
+        sys.exit(f"there is no image {trainer}: the measure `images` builds it")
+    paths, tail = Paths(folder / "desk"), f"-{folder.name}"
+    paths.root.mkdir()
+    template = json.loads((REPOSITORY / "infra" / "docker" / "work-pool.json").read_text())
+    properties = template["variables"]["properties"]
+    # names of this benchmark's own, and no bridge: the server listens on loopback
+    mounts = [volume.replace(":", f"{tail}:", 1) for volume in properties["volumes"]["default"]]
+    properties["volumes"]["default"], properties["network_mode"]["default"] = mounts, "host"
+    (paths.root / "pool.json").write_text(json.dumps(template))
+    try:
+        with _pool(paths) as api:
+            client = docker.from_env()
+            seed = ["qanat", "annotations", "seed"]
+            client.containers.run(trainer, seed, volumes=mounts, network_mode="none", remove=True)
+            first, second = _asked(api), _asked(api)
+    finally:
+        for mount in mounts:
+            docker.from_env().volumes.get(mount.partition(":")[0]).remove(force=True)
+    return [
+        figure("a Docker work pool: retrains that ended well", [first.well + second.well], unit="runs", bar="2"),
+        figure("a Docker work pool: retrain of smoke", [first.seconds], unit="s"),
+        figure("a Docker work pool: the same again, unchanged", [second.seconds], unit="s"),
+        figure("a Docker work pool: stages run when unchanged", [second.stages], unit="stages", bar="0"),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How one retrain of the pool ended."""
+
+    well: bool
+    seconds: float
+    stages: int
+
+
+def _asked(api: str) -> Asked:
+    deployment = httpx.get(f"{api}/deployments/name/retrain/retrain").raise_for_status().json()["id"]
+    wanted = {"parameters": {"request": {"profile": "smoke", "promote": False}}}
+    began = time.perf_counter()
+    made = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json=wanted).raise_for_status().json()["id"]
+    while (run := httpx.get(f"{api}/flow_runs/{made}").json())["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
+        time.sleep(0.5)
+    seconds = time.perf_counter() - began
+    told(f"  {run['state']['type']} after {seconds:.0f} s: {run['state']['message']}")
+    lines = [row["message"] for row in _logs(api, made)]
+    stages = next((line.count(" ran") for line in lines if line.startswith("base ")), len(lines))
+    return Asked(run["state_type"] == "COMPLETED", seconds, stages)
+
+
+def _logs(api: str, run: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = httpx.post(
+        f"{api}/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
+    ).json()
+    return rows
+
+
+@contextmanager
+def _pool(paths: Paths) -> Iterator[str]:
+    """A Prefect server with the pool, the deployments and a worker, on loopback."""
+    env: Mapping[str, str] = {
+        **os.environ,
+        **own_environment(paths.root / "mlflow.db"),
+        "PREFECT_HOME": str(paths.prefect_home),
+        "QANAT_ROOT": "/project",
+        "QANAT_VERSION": "benchmark",
+    }
+    os.environ["PREFECT_HOME"] = env["PREFECT_HOME"]
+    with alone(paths.serving) as groups:
+        process, api = prefect_server.start(paths, groups, port=prefect_server.free_port())
+        env = {**env, "PREFECT_API_URL": api}
+
+        def prefect(*words: str) -> list[str]:
+            return [str(Path(sys.executable).with_name("prefect")), *words]
+
+        made = (
+            "work-pool",
+            "create",
+            "qanat",
+            "--type",
+            "docker",
+            "--base-job-template",
+            str(paths.root / "pool.json"),
+        )
+        for words in (made, ("--no-prompt", "deploy", "--name", "retrain", "--prefect-file", "infra/prefect.yaml")):
+            subprocess.run(prefect(*words), cwd=REPOSITORY, env=env, check=True)
+        worker = groups.start(
+            prefect("worker", "start", "--pool", "qanat", "--type", "docker"),
+            cwd=REPOSITORY, env=env, log=paths.root / "worker.log",
+        )  # fmt: skip
+        try:
+            yield api
+        finally:
+            groups.stop(worker)
+            groups.stop(process)
+
+
+def _names(paths: Paths) -> dict[str, str]:
+    return {image.name.removeprefix("qanat-"): tag(paths, image, "cpu") for image in IMAGES}

@@ -1,6 +1,6 @@
 """The same work on more machines: Ray's workers, a cluster that loses a machine, containers, Postgres and S3.
 
-    python -m tests.benchmarks.scale [MEASURE ...]     workers nodes images stores restarts
+    python -m tests.benchmarks.scale [MEASURE ...]     workers nodes images pool stores restarts
 
 The first two need the extra `cluster`, and take what a finished `qanat run` of this checkout left under data/: its
 models, problems and corpus. The work is the stages `selfplay` and `evaluate` themselves, of a part of the problems, in
@@ -24,7 +24,7 @@ import yaml
 
 from components.records.jsonl import read_rows
 from flows.shared.paths import Paths
-from tests.benchmarks.containers import images
+from tests.benchmarks.containers import images, pool
 from tests.benchmarks.elsewhere import restarts, stores
 from tests.benchmarks.harness import Row, figure, measure, told, untimed
 from tests.flows.conftest import REPOSITORY, own_environment
@@ -177,6 +177,7 @@ MEASURES: dict[str, Callable[[Path], list[Row]]] = {
     "workers": workers,
     "nodes": nodes,
     "images": images,
+    "pool": pool,
     "stores": stores,
     "restarts": restarts,
 }

@@ -29,7 +29,7 @@ def test_containers_have_no_rights_and_go_when_they_end() -> None:
     job = _filled()
     more = job["container_create_kwargs"]
     assert (job["privileged"], job["auto_remove"], more["init"]) == (False, True, True)
-    assert (more["cap_drop"], more["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    assert (more["cap_drop"], more["security_opt"]) == (["ALL"], ["no-new-privileges"])
     assert job.get("network_mode") is None, "a network of this machine only where somebody asks for it"
 
 

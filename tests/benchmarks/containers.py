@@ -75,10 +75,11 @@ def pool(folder: Path) -> list[Row]:
     properties["volumes"]["default"], properties["network_mode"]["default"] = mounts, "host"
     (paths.root / "pool.json").write_text(json.dumps(template))
     try:
-        with _pool(paths) as api:
-            client = docker.from_env()
-            seed = ["qanat", "annotations", "seed"]
-            client.containers.run(trainer, seed, volumes=mounts, network_mode="none", remove=True)
+        client = docker.from_env()
+        seed = ["qanat", "annotations", "seed"]
+        client.containers.run(trainer, seed, volumes=mounts, network_mode="none", remove=True)
+        commit = client.containers.run(trainer, ["git", "rev-parse", "HEAD"], network_mode="none", remove=True)
+        with _pool(paths, commit.decode().strip()[:12]) as api:
             first, second = _asked(api), _asked(api)
     finally:
         for mount in mounts:
@@ -122,14 +123,14 @@ def _logs(api: str, run: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _pool(paths: Paths) -> Iterator[str]:
-    """A Prefect server with the pool, the deployments and a worker, on loopback."""
+def _pool(paths: Paths, version: str) -> Iterator[str]:
+    """A Prefect server with the pool, the deployment of this version and a worker, on loopback."""
     env: Mapping[str, str] = {
         **os.environ,
         **own_environment(paths.root / "mlflow.db"),
         "PREFECT_HOME": str(paths.prefect_home),
         "QANAT_ROOT": "/project",
-        "QANAT_VERSION": "benchmark",
+        "QANAT_VERSION": version,
     }
     os.environ["PREFECT_HOME"] = env["PREFECT_HOME"]
     with alone(paths.serving) as groups:

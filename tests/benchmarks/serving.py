@@ -244,9 +244,9 @@ def memory(folder: Path) -> list[Row]:
         _swap(desk, url, versions, 2)
         asyncio.run(_many(url, desk.settings.model, 500))
         before = server.memory_info().rss
-        for _ in range(MEMORY_SWAPS // 2):
-            asyncio.run(_many(url, desk.settings.model, MEMORY_REQUESTS // (MEMORY_SWAPS // 2)))
+        for _ in range(MEMORY_SWAPS // 2):  # looked at after requests each time: a swap itself holds two models
             _swap(desk, url, versions, 2)
+            asyncio.run(_many(url, desk.settings.model, MEMORY_REQUESTS // (MEMORY_SWAPS // 2)))
             told(f"  {server.memory_info().rss / 2**20:.0f} MiB")
         after = server.memory_info().rss
     return [

@@ -7,6 +7,7 @@ and nothing of MLflow is needed to load them. Does not decide what is promoted.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mlflow.tracing.constant import TraceMetadataKey
 
 from flows.shared.environ import artifacts_uri, prepare, tracking_uri
 from flows.shared.paths import Paths
+from flows.shared.patience import Patient
 
 if TYPE_CHECKING:
     from components.evaluation.spans import Span
@@ -54,6 +56,20 @@ class RunRecord:
     tags: Mapping[str, str]
 
 
+def away(error: Exception) -> str | None:
+    """Why the store is away, in one line; None where the error says something else. A full disk is no absence."""
+    if not isinstance(error, MlflowException) or error.error_code != "TEMPORARILY_UNAVAILABLE":
+        return None
+    reason = " ".join(str(error).partition("[SQL:")[0].split())
+    if "(sqlite3." in reason and "locked" not in reason:
+        return None
+    return f"MLflow's store does not answer ({reason:.200})"
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 class Registry:
     """One connection to one store and experiment."""
 
@@ -63,7 +79,9 @@ class Registry:
         paths.store.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(uri)
         self.model = model
-        self._client: Any = MlflowClient(tracking_uri=uri)
+        self._client: Any = Patient(
+            MlflowClient(tracking_uri=uri), away=away, once=("create_model_version",), told=_tell
+        )
         served = uri.startswith(("http://", "https://"))
         self._artifacts = None if served else artifacts_uri(paths)
         """Where a new experiment keeps files; None where a server decides."""

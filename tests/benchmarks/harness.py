@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def write(name: str, rows: Sequence[Row], *, started: float, extra: dict[str, An
 
 def measure(name: str, measures: Mapping[str, Callable[[Path], Sequence[Row]]], wanted: Sequence[str]) -> None:
     """Take the wanted measures (all without any), each in a scratch folder of its own, and write each at once."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that servers are ended as well
     started = time.perf_counter()
     for one in wanted or measures:
         told(f"== {one}")

@@ -8,8 +8,8 @@ Writes results/operations.json. Makes its project, server and stores in a scratc
 from __future__ import annotations
 
 import os
-import signal
 import statistics
+import signal
 import subprocess
 import sys
 import time
@@ -41,7 +41,6 @@ SETTINGS = "watch: {quiet_seconds: 0, minimum: 1, poll_seconds: 0.5}\nfree_gigab
 
 def main(wanted: Sequence[str]) -> None:
     """Measure and write."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are ended as well
     measure("operations", MEASURES, wanted)
 
 

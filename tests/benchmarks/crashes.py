@@ -202,10 +202,16 @@ def _forget(paths: Paths) -> None:
         target.unlink(missing_ok=True)
 
 
+def forget_all(paths: Paths) -> None:
+    """No stage was ever run."""
+    for stage in _outs(paths):
+        _forget_one(paths, stage)
+
+
 def _forget_one(paths: Paths, stage: str) -> None:
     """This stage was never run."""
-    document = yaml.safe_load(paths.dvc_lock.read_text())
-    del document["stages"][stage]
+    document = yaml.safe_load(paths.dvc_lock.read_text()) if paths.dvc_lock.is_file() else {"stages": {}}
+    document["stages"].pop(stage, None)
     paths.dvc_lock.write_text(yaml.safe_dump(document, sort_keys=False))
     for place in (".dvc/cache/runs", *_outs(paths)[stage]):
         target = paths.root / place

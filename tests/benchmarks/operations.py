@@ -1,6 +1,7 @@
 """What it takes to leave Qanat running: mostly a toy pipeline of three stages, on a real Prefect server.
 
-    python -m tests.benchmarks.operations [MEASURE ...]     writers trigger rerun overhead kill stages lock events twice
+    python -m tests.benchmarks.operations [MEASURE ...]     writers trigger rerun overhead kill stages whole lock
+        events twice
 
 Writes results/operations.json. Makes its project, server and stores in a scratch folder and removes them.
 """
@@ -8,8 +9,8 @@ Writes results/operations.json. Makes its project, server and stores in a scratc
 from __future__ import annotations
 
 import os
-import statistics
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -124,7 +125,7 @@ def overhead(folder: Path) -> list[Row]:
     extra = [ours_ - theirs_ for ours_, theirs_ in zip(ours, theirs, strict=True)]
     return [
         *rows,
-        figure("flow overhead over dvc repro", extra, unit="s", bar=f"<= {20 + 0.05 * statistics.median(theirs):.3g}"),
+        figure("flow overhead over dvc repro", extra, unit="s", bar=_bar(statistics.median(theirs))),
     ]
 
 
@@ -136,15 +137,44 @@ def kill(folder: Path) -> list[Row]:
 
 def stages(folder: Path) -> list[Row]:
     """The same with the real stages, of the profile of tests, in a clone of what is checked out."""
+    with _real(folder, "smoke") as (paths, api):
+        return crashes.stages(paths, api, kills=crashes.KILLS)
+
+
+def whole(folder: Path) -> list[Row]:
+    """The real stages of the profile demo: the flow with promotion, as `qanat run` calls it, against `dvc repro`."""
+    with _real(folder, "demo") as (paths, api):
+        env = {**os.environ, "PREFECT_API_URL": api}
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "flows.cli", "run"], cwd=paths.root, env=env, check=True)
+        ours = time.perf_counter() - began
+        crashes.forget_all(paths)
+        began = time.perf_counter()
+        subprocess.run(["dvc", "repro"], cwd=paths.root, env=env, check=True)
+        theirs = time.perf_counter() - began
+    return [
+        figure("whole demo: qanat run, promotion included", [ours], unit="s"),
+        figure("whole demo: dvc repro", [theirs], unit="s"),
+        figure("whole demo: qanat run longer than dvc repro", [ours - theirs], unit="s", bar=_bar(theirs)),
+    ]
+
+
+@contextmanager
+def _real(folder: Path, profile: str) -> Iterator[tuple[Paths, str]]:
+    """A clone of what is checked out, with annotations and a server of its own."""
     clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
     paths = Paths(clone)
-    paths.params.write_text(paths.params.read_text().replace("profile: demo", "profile: smoke", 1))
+    paths.params.write_text(paths.params.read_text().replace("profile: demo", f"profile: {profile}", 1))
     mine = {**own_environment(folder / "mlflow.db"), "PREFECT_HOME": str(paths.prefect_home), "PYTHONPATH": str(clone)}
     os.environ.update(mine)
     subprocess.run([sys.executable, "-m", "flows.cli", "annotations", "seed"], cwd=clone, check=True)
     with _server_at(paths, prefect_server.free_port()) as api:
-        return crashes.stages(paths, api, kills=crashes.KILLS)
+        yield paths, api
+
+
+def _bar(theirs: float) -> str:
+    return f"<= {20 + 0.05 * theirs:.3g}"
 
 
 def lock(folder: Path) -> list[Row]:
@@ -361,6 +391,7 @@ MEASURES: dict[str, Callable[[Path], list[Row]]] = {
     "overhead": overhead,
     "kill": kill,
     "stages": stages,
+    "whole": whole,
     "lock": lock,
     "events": events,
     "twice": twice,

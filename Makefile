@@ -8,7 +8,7 @@ PINS := -c constraints.txt
 .PHONY: help setup run test test-cluster fuzz check bench smoke format
 
 help:
-	@echo "make run    the whole job, annotations to a promoted model (installs first; about 25 minutes on 2 cores)"
+	@echo "make run    the whole job, annotations to a promoted model (installs first; 10 to 20 minutes on 2 cores)"
 	@echo "make test   the tests"
 	@echo "make test-cluster  the tests that need the extra of clusters: Ray, Postgres, S3 (installs it)"
 	@echo "make fuzz   the tests that draw their examples, with new ones"

@@ -18,7 +18,7 @@ from pathlib import Path
 from components.experiments.plan import Measured as Row
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port, is_healthy
-from tests.benchmarks.harness import figure, told
+from tests.benchmarks.harness import cloned, figure, told
 from tests.flows.conftest import REPOSITORY, own_environment
 from tests.real_stores import PASSWORD, Postgres, binaries, postgres_server, s3_server
 
@@ -98,8 +98,7 @@ def _elsewhere(folder: Path) -> Iterator[tuple[Paths, Postgres, dict[str, str]]]
     programs = binaries()
     if programs is None:
         sys.exit("no Postgres server is installed here (`initdb` is not found)")
-    clone = folder / "clone"
-    subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
+    clone = cloned(folder / "clone")
     shutil.copy(clone / "infra" / "dvc.s3.config", clone / ".dvc" / "config.local")
     with postgres_server(programs) as postgres, s3_server() as aws:
         env = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -23,6 +24,8 @@ from components.experiments.plan import Measured as Row
 from flows.shared.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
+REPOSITORY = Path(__file__).parents[2]
+LOOPS = Path("components") / "policy"
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
@@ -61,6 +64,14 @@ def figure(measure: str, values: Sequence[float], *, unit: str, bar: str | None 
 def told(text: str) -> None:
     """Progress, at once."""
     print(text, flush=True)
+
+
+def cloned(into: Path) -> Path:
+    """A clone of what is checked out, computing as this checkout does: with the loops that were compiled for it."""
+    subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(into)], check=True)
+    for built in (REPOSITORY / LOOPS).glob("*.so"):
+        shutil.copy(built, into / LOOPS)
+    return into
 
 
 def untimed(value: object) -> object:

@@ -29,7 +29,7 @@ from flows.shared.newest_retrain import read_newest
 from flows.shared.paths import Paths
 from flows.shared.process import alone
 from tests.benchmarks import crashes
-from tests.benchmarks.harness import Row, figure, measure
+from tests.benchmarks.harness import Row, cloned, figure, measure
 from tests.components.records.test_intake import WRITER
 from tests.flows.conftest import DAG, FIRST, REGISTRY, REPOSITORY, SECOND, THIRD, own_environment
 
@@ -162,8 +162,7 @@ def whole(folder: Path) -> list[Row]:
 @contextmanager
 def _real(folder: Path, profile: str) -> Iterator[tuple[Paths, str]]:
     """A clone of what is checked out, with annotations and a server of its own."""
-    clone = folder / "clone"
-    subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
+    clone = cloned(folder / "clone")
     paths = Paths(clone)
     paths.params.write_text(paths.params.read_text().replace("profile: demo", f"profile: {profile}", 1))
     mine = {**own_environment(folder / "mlflow.db"), "PREFECT_HOME": str(paths.prefect_home), "PYTHONPATH": str(clone)}

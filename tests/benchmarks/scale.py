@@ -26,7 +26,7 @@ from components.records.jsonl import read_rows
 from flows.shared.paths import Paths
 from tests.benchmarks.containers import images, pool
 from tests.benchmarks.elsewhere import restarts, stores
-from tests.benchmarks.harness import Row, figure, measure, told, untimed
+from tests.benchmarks.harness import Row, cloned, figure, measure, told, untimed
 from tests.flows.conftest import REPOSITORY, own_environment
 
 STAGES = ("selfplay", "evaluate")
@@ -114,7 +114,7 @@ def _project(root: Path, *, threads: int) -> Paths:
     data = REPOSITORY / "data"
     if not (data / "models" / "final").is_dir():
         sys.exit("data/models/final is missing: `qanat run` first")
-    subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(root)], check=True)
+    cloned(root)
     for name in INPUTS:
         shutil.copytree(data / name, root / "data" / name, dirs_exist_ok=True)
     paths = Paths(root)

@@ -125,6 +125,11 @@ def play(folder: Path, settings: SelfplaySettings, *, on_save: Callable[[int], N
 
     with searching(settings) as (verbs, _, _):
         found = selfplay(
-            problems(), verbs, settings, provenance=MADE_BY, load_tree=partial(load_tree, folder), save_tree=save
+            problems(),
+            lambda: verbs,
+            settings,
+            provenance=MADE_BY,
+            load_tree=partial(load_tree, folder),
+            save_tree=save,
         )
         return join(list(found))

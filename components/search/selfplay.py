@@ -61,19 +61,24 @@ def _queue(problems: Sequence[Problem], family: str, seed: int) -> list[Problem]
 
 def selfplay(
     problems: Sequence[Problem],
-    verbs: Verbs,
+    open_verbs: Callable[[], Verbs],
     settings: SelfplaySettings,
     *,
     provenance: Provenance,
     load_tree: LoadTree,
     save_tree: SaveTree,
 ) -> Iterator[Found]:
-    """What was found, problem by problem: loaded where the whole block was saved before, else searched and saved."""
+    """What was found, problem by problem: loaded where the whole block was saved before, else searched and saved.
+
+    `open_verbs` is called at most once, when a block is to be searched: where all were saved no model is needed.
+    """
+    verbs: Verbs | None = None
     for members in _blocks(problems, settings):
         names = [tree_name(problem, settings, provenance) for problem in members]
         saved = [load_tree(name) for name in names]
         block = [found for found in saved if found is not None]
         if len(block) < len(members):
+            verbs = verbs or open_verbs()
             block = search_block(members, verbs, settings, provenance)
             for name, found in zip(names, block, strict=True):
                 save_tree(name, found)

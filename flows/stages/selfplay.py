@@ -26,7 +26,8 @@ from components.search.selfplay import Found, join, missing_blocks, pick_problem
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
-from flows.shared.acting import Actor, open_actor
+from components.search.verbs import Verbs
+from flows.shared.acting import open_actor
 from flows.shared.crew import deal
 from flows.shared.environ import Parallel, parallel
 from flows.shared.generations import Generation, generation, stage_of
@@ -53,8 +54,13 @@ def main(arguments: Sequence[str] = ()) -> None:
         crew = parallel()
         if crew is not None:
             _search_by(crew, run, problems, settings, mine, provenance)
-        with open_actor(run.paths, run.params, start, policy_id=provenance.model_digest) as actor:
-            found = _search(run, actor, problems, settings, mine, provenance)
+        with contextlib.ExitStack() as held:
+
+            def verbs() -> Verbs:
+                actor = open_actor(run.paths, run.params, start, policy_id=provenance.model_digest)
+                return open_verbs(held.enter_context(actor), settings, start)
+
+            found = _search(run, verbs, problems, settings, mine, provenance)
         _write(run, found, settings, mine, provenance)
 
 
@@ -101,7 +107,7 @@ def open_search(
 
 def _search(
     run: StageRun,
-    actor: Actor,
+    verbs: Callable[[], Verbs],
     problems: Sequence[Problem],
     settings: SelfplaySettings,
     mine: Generation,
@@ -110,7 +116,7 @@ def _search(
     parts: list[Found] = []
     for found in selfplay(
         problems,
-        open_verbs(actor, settings, run.paths.model(mine.start)),
+        verbs,
         settings,
         provenance=provenance,
         load_tree=partial(load_tree, run.work),

@@ -36,6 +36,8 @@ SMALLER = {
     "evaluate": {"max_problems": 64, "batch_size": 16, "traces": 0, "resamples": 200},
 }
 """Settings under which two workers have several shards each; the same for all ways."""
+MORE = 32
+"""Problems of self-play where times are compared: a minute's work at least, since a crew takes seconds to start."""
 REPEATS = 2
 LOCAL: Mapping[str, str] = {"QANAT_PARALLEL": "local"}
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -57,9 +59,9 @@ def main(wanted: Sequence[str]) -> None:
 
 def workers(folder: Path) -> list[Row]:
     """One process with two threads against one worker with two; then one with one thread against two such workers."""
-    both = _project(folder / "both", threads=2)
+    both = _project(folder / "both", threads=2, problems=MORE)
     pairs = [_pair(both, _crew(1), ours_first=bool(turn % 2)) for turn in range(REPEATS)]
-    single = _project(folder / "single", threads=1)
+    single = _project(folder / "single", threads=1, problems=MORE)
     alone, together = _pair(single, _crew(2), ours_first=False)
     rows = []
     for stage in STAGES:
@@ -109,7 +111,7 @@ def nodes(folder: Path) -> list[Row]:
     ]  # fmt: skip
 
 
-def _project(root: Path, *, threads: int) -> Paths:
+def _project(root: Path, *, threads: int, problems: int | None = None) -> Paths:
     """This checkout's settings, smaller, over a copy of what its last run made."""
     data = REPOSITORY / "data"
     if not (data / "models" / "final").is_dir():
@@ -122,6 +124,7 @@ def _project(root: Path, *, threads: int) -> Paths:
     params["policy"]["threads"] = threads
     for section, values in SMALLER.items():
         params[section].update(values)
+    params["selfplay"]["problems"] = problems or params["selfplay"]["problems"]
     paths.params.write_text(yaml.safe_dump(params, sort_keys=False))
     return paths
 

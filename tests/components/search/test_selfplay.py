@@ -51,7 +51,7 @@ def play(folder: Path, *, trees: int = 4, kill_at: int | None = None, proposed: 
     verbs = Verbs(propose, inner.value, inner.judge, inner.step_many, inner.units)
     found = selfplay(
         PROBLEMS,
-        verbs,
+        lambda: verbs,
         CHOSEN.model_copy(update={"trees": trees}),
         provenance=MADE_BY,
         load_tree=partial(load_tree, folder),
@@ -95,6 +95,18 @@ def test_a_killed_run_continues_with_no_tree_lost_or_doubled(whole: Found, tmp_p
     assert again == whole
     roots = [row.problem_id for row in again.rows if row.parent_id is None]
     assert roots == [problem.problem_id for problem in PROBLEMS]
+
+
+def test_where_every_tree_was_saved_no_model_is_opened(whole: Found, tmp_path: Path) -> None:
+    play(tmp_path)
+
+    def never() -> Verbs:
+        raise AssertionError("there is nothing to search")
+
+    load, save = partial(load_tree, tmp_path), partial(save_tree, tmp_path)
+    settings = CHOSEN.model_copy(update={"trees": 4})
+    found = selfplay(PROBLEMS, never, settings, provenance=MADE_BY, load_tree=load, save_tree=save)
+    assert join(list(found)) == whole
 
 
 def test_a_finished_run_is_not_searched_again(whole: Found, tmp_path: Path) -> None:
@@ -141,7 +153,7 @@ def test_blocks_of_other_weights_or_settings_are_not_reused(tmp_path: Path) -> N
     for provenance, settings in zip(made_by, chosen, strict=True):
         before = len(counts.proposed)
         load, save = partial(load_tree, tmp_path), partial(save_tree, tmp_path)
-        list(selfplay(PROBLEMS, verbs, settings, provenance=provenance, load_tree=load, save_tree=save))
+        list(selfplay(PROBLEMS, lambda: verbs, settings, provenance=provenance, load_tree=load, save_tree=save))
         assert len(counts.proposed) > before
 
 

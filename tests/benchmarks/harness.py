@@ -75,9 +75,13 @@ def cloned(into: Path) -> Path:
 
 
 def untimed(value: object) -> object:
-    """A JSON value without what the clock said: every field `..._seconds`."""
+    """A JSON value without what the clock said and what was asked before: fields `..._seconds` and `cached`.
+
+    Records leave both out of their comparisons too: a result is the same from the cache as anew, and charged the same.
+    """
     if isinstance(value, dict):
-        return {key: untimed(inner) for key, inner in value.items() if not str(key).endswith("_seconds")}
+        kept = {key: inner for key, inner in value.items() if key != "cached" and not str(key).endswith("_seconds")}
+        return {key: untimed(inner) for key, inner in kept.items()}
     return [untimed(inner) for inner in value] if isinstance(value, list) else value
 
 

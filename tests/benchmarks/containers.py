@@ -13,22 +13,22 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
 import docker
-import httpx
 
 from components.experiments.plan import Measured as Row
 from flows.images import IMAGES, tag
 from flows.shared import prefect_server
 from flows.shared.paths import Paths
 from flows.shared.process import alone
-from tests.benchmarks.harness import figure, told
-from tests.flows.conftest import REPOSITORY, own_environment
+from tests.benchmarks.harness import REPOSITORY, cloned, figure, told
+from tests.benchmarks.prefect_runs import ask, end_of, server_at
+from tests.flows.conftest import own_environment
 
 BUILT = ("server", "trainer")
 SMOKE = ("qanat", "run", "--profile", "smoke")
@@ -36,8 +36,7 @@ SMOKE = ("qanat", "run", "--profile", "smoke")
 
 def images(folder: Path) -> list[Row]:
     """Build them from a fresh clone; then let the trainer's run everything with no network at all."""
-    clone = folder / "clone"
-    subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(clone)], check=True)
+    clone = cloned(folder / "clone")
     words = ["images", "build", *BUILT, *shlex.split(os.environ.get("QANAT_IMAGE_OPTIONS", ""))]
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=clone, check=True)
@@ -109,56 +108,29 @@ class Asked:
 
 
 def _asked(api: str) -> Asked:
-    deployment = httpx.get(f"{api}/deployments/name/retrain/retrain").raise_for_status().json()["id"]
-    wanted = {"parameters": {"request": {"profile": "smoke", "promote": False}}}
     began = time.perf_counter()
-    made = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json=wanted).raise_for_status().json()["id"]
-    while (run := httpx.get(f"{api}/flow_runs/{made}").json())["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
-        time.sleep(0.5)
+    state = end_of(api, ask(api, {"request": {"profile": "smoke", "promote": False}}), seconds=3600)
     seconds = time.perf_counter() - began
-    told(f"  {run['state']['type']} after {seconds:.0f} s: {run['state']['message']}")
-    counted = re.match(r"(\d+) stages ran", run["state"]["message"] or "")
-    return Asked(run["state_type"] == "COMPLETED", seconds, int(counted[1]) if counted else None)
+    told(f"  {state['type']} after {seconds:.0f} s: {state['message']}")
+    counted = re.match(r"(\d+) stages ran", state["message"] or "")
+    return Asked(state["type"] == "COMPLETED", seconds, int(counted[1]) if counted else None)
 
 
 @contextmanager
 def _pool(paths: Paths, version: str) -> Iterator[str]:
     """A Prefect server with the pool, the deployment of this version and a worker, on loopback."""
-    env: Mapping[str, str] = {
-        **os.environ,
-        **own_environment(paths.root / "mlflow.db"),
-        "PREFECT_HOME": str(paths.prefect_home),
-        "QANAT_ROOT": "/project",
-        "QANAT_VERSION": version,
-    }
-    os.environ["PREFECT_HOME"] = env["PREFECT_HOME"]
-    with alone(paths.serving) as groups:
-        process, api = prefect_server.start(paths, groups, port=prefect_server.free_port())
-        env = {**env, "PREFECT_API_URL": api}
-
-        def prefect(*words: str) -> list[str]:
-            return [str(Path(sys.executable).with_name("prefect")), *words]
-
-        made = (
-            "work-pool",
-            "create",
-            "qanat",
-            "--type",
-            "docker",
-            "--base-job-template",
-            str(paths.root / "pool.json"),
-        )
-        for words in (made, ("--no-prompt", "deploy", "--name", "retrain", "--prefect-file", "infra/prefect.yaml")):
-            subprocess.run(prefect(*words), cwd=REPOSITORY, env=env, check=True)
-        worker = groups.start(
-            prefect("worker", "start", "--pool", "qanat", "--type", "docker"),
-            cwd=REPOSITORY, env=env, log=paths.root / "worker.log",
-        )  # fmt: skip
-        try:
-            yield api
-        finally:
-            groups.stop(worker)
-            groups.stop(process)
+    os.environ["PREFECT_HOME"] = str(paths.prefect_home)
+    prefect = str(Path(sys.executable).with_name("prefect"))
+    with server_at(paths, prefect_server.free_port()) as api, alone(paths.store / "worker.json") as groups:
+        own = own_environment(paths.root / "mlflow.db")
+        told_by_deploy = {"QANAT_ROOT": "/project", "QANAT_VERSION": version}
+        env = {**os.environ, **own, **told_by_deploy, "PREFECT_API_URL": api}
+        made = f"work-pool create qanat --type docker --base-job-template {paths.root / 'pool.json'}"
+        for words in (made, "--no-prompt deploy --name retrain --prefect-file infra/prefect.yaml"):
+            subprocess.run([prefect, *words.split()], cwd=REPOSITORY, env=env, check=True)
+        worker = [prefect, "worker", "start", "--pool", "qanat", "--type", "docker"]
+        groups.start(worker, cwd=REPOSITORY, env=env, log=paths.root / "worker.log")
+        yield api
 
 
 def _names(paths: Paths) -> dict[str, str]:

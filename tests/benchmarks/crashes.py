@@ -15,10 +15,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 import yaml
@@ -35,7 +35,6 @@ SLOW = "import time\nfor _ in range(12): time.sleep(0.1)\n"
 """In front of each toy stage: a moment in which it can be killed."""
 LATEST = 1.5
 """Seconds after a toy stage's start within which it is killed."""
-DETERMINISTIC = ("data/first.txt", "data/second.txt", "data/models/final", "data/reports/evaluation")
 RUN_REFERENCES = "data/reports/runs/"
 """They hold ids that MLflow makes up."""
 DRAWN = (".html", ".svg", ".png", ".parquet")
@@ -51,8 +50,8 @@ class Victim:
     """What the command of a stage's process contains; {} is the stage."""
     forget: Callable[[str], None]
     """Takes away what lets DVC skip the stage."""
-    left: Callable[[], object]
-    """What a run left, to be compared."""
+    left: Callable[[], Mapping[str, str]]
+    """Digests of what a run left, to be compared."""
 
 
 def kill(paths: Paths, api: str, *, kills: int) -> list[Row]:
@@ -64,8 +63,8 @@ def kill(paths: Paths, api: str, *, kills: int) -> list[Row]:
     victim = Victim(
         dict.fromkeys(STAGES, LATEST),
         "stages/{}.py",
-        forget=lambda stage: _forget(paths),
-        left=lambda: (_outputs(paths), _lock(paths)),
+        forget=lambda stage: forget_all(paths),
+        left=lambda: {**_content(paths), "dvc.lock": _sum(json.dumps(_lock(paths), sort_keys=True).encode())},
     )
     servers = _at_work(paths)
     _uninterrupted(paths, env)
@@ -99,18 +98,18 @@ def _kills(
         moment = draw.uniform(0, victim.latest[stage])
         left = _killed(paths, env, victim.words.format(stage), moment, servers, everything=bool(number % 2))
         began = time.perf_counter()
-        again = _flow(paths, env)
-        said, _ = again.communicate()
+        status = _flow(paths, env).wait()
         seconds.append(time.perf_counter() - began)
-        finished += again.returncode == 0
+        finished += status == 0
         now = victim.left()
         differ += now != whole
         orphans += len(_at_work(paths) - servers)
-        told(f"  {number}: {stage} after {moment:.2f} s, {left} left; status {again.returncode}, same {now == whole}")
-        if again.returncode != 0:
-            told(said[-2000:])
-        elif isinstance(now, dict) and isinstance(whole, dict):
-            told("".join(f"    {file} differs\n" for file in sorted(now | whole) if now.get(file) != whole.get(file)))
+        told(f"  {number}: {stage} after {moment:.2f} s, {left} left; status {status}, same {now == whole}")
+        if status != 0:
+            told(_said(paths))
+        for file in sorted({*now, *whole}):
+            if now.get(file) != whole.get(file):
+                told(f"    {file} differs")
     return [
         figure(f"{what}: finished", [finished], unit="runs", bar=str(kills)),
         figure(f"{what}: outputs differ", [differ], unit="runs", bar="0"),
@@ -124,7 +123,7 @@ def lock(paths: Paths, api: str) -> list[Row]:
     env = {**os.environ, "PREFECT_API_URL": api}
     _uninterrupted(paths, env)
     ours = _lock(paths)
-    _forget(paths)
+    forget_all(paths)
     subprocess.run(["dvc", "repro"], cwd=paths.root, env=env, check=True, capture_output=True)
     return [figure("dvc.lock from Prefect differs from dvc repro", [int(ours != _lock(paths))], unit="files", bar="0")]
 
@@ -132,15 +131,13 @@ def lock(paths: Paths, api: str) -> list[Row]:
 def _uninterrupted(paths: Paths, env: dict[str, str]) -> dict[str, float]:
     """How many seconds each real stage's process was seen for."""
     seen: dict[str, list[float]] = {}
-    log = paths.root / "run.log"
-    with log.open("wb") as stream:
-        flow = _flow(paths, env, stream)
+    flow = _flow(paths, env)
     while flow.poll() is None:
         for words in _words(paths).values():
             if words[1:2] == ["-m"] and words[2].startswith("flows.stages."):
                 seen.setdefault(words[2].removeprefix("flows.stages."), []).append(time.perf_counter())
         time.sleep(0.1)
-    assert flow.returncode == 0, log.read_text()[-2000:]
+    assert flow.returncode == 0, _said(paths)
     return {stage: times[-1] - times[0] for stage, times in seen.items()}
 
 
@@ -148,11 +145,9 @@ def _killed(
     paths: Paths, env: dict[str, str], words: str, moment: float, servers: set[int], *, everything: bool
 ) -> int:
     """Start the flow and kill it so long after a process with these words began; gives how many live on."""
-    log = paths.root / "run.log"
-    with log.open("wb") as stream:
-        flow = _flow(paths, env, stream)
+    flow = _flow(paths, env)
     while not any(words in " ".join(line) for line in _words(paths).values()):
-        assert flow.poll() is None, f"it ended before {words} began: {log.read_text()[-2000:]}"
+        assert flow.poll() is None, f"it ended before {words} began: {_said(paths)}"
         time.sleep(0.05)
     time.sleep(moment)
     for pid in sorted(_at_work(paths) - servers) if everything else [flow.pid]:
@@ -164,16 +159,19 @@ def _killed(
     return len(_at_work(paths) - servers)
 
 
-def _flow(paths: Paths, env: dict[str, str], to: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", FLOW],
-        cwd=paths.root,
-        env=env,
-        text=True,
-        stdout=to,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+def _flow(paths: Paths, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with _log(paths).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", FLOW], cwd=paths.root, env=dict(env), stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _log(paths: Paths) -> Path:
+    return paths.root / "run.log"
+
+
+def _said(paths: Paths) -> str:
+    return _log(paths).read_text(errors="replace")[-2000:]
 
 
 def _at_work(paths: Paths) -> set[int]:
@@ -192,28 +190,24 @@ def _words(paths: Paths) -> dict[int, list[str]]:
     return found
 
 
-def _forget(paths: Paths) -> None:
-    """Nothing was ever run: no outputs, no lock, and nothing that DVC could bring back."""
-    paths.dvc_lock.unlink(missing_ok=True)
-    for place in (".dvc/cache/runs", *DETERMINISTIC, RUN_REFERENCES):
-        target = paths.root / place
-        if target.is_dir():
-            shutil.rmtree(target)
-        target.unlink(missing_ok=True)
-
-
 def forget_all(paths: Paths) -> None:
     """No stage was ever run."""
-    for stage in _outs(paths):
-        _forget_one(paths, stage)
+    paths.dvc_lock.unlink(missing_ok=True)
+    for outs in _outs(paths).values():
+        _remove(paths, outs)
 
 
 def _forget_one(paths: Paths, stage: str) -> None:
     """This stage was never run."""
-    document = yaml.safe_load(paths.dvc_lock.read_text()) if paths.dvc_lock.is_file() else {"stages": {}}
+    document = yaml.safe_load(paths.dvc_lock.read_text())
     document["stages"].pop(stage, None)
     paths.dvc_lock.write_text(yaml.safe_dump(document, sort_keys=False))
-    for place in (".dvc/cache/runs", *_outs(paths)[stage]):
+    _remove(paths, _outs(paths)[stage])
+
+
+def _remove(paths: Paths, places: Sequence[str]) -> None:
+    """Outputs, and what would let DVC bring them back."""
+    for place in (".dvc/cache/runs", *places):
         target = paths.root / place
         if target.is_dir():
             shutil.rmtree(target)
@@ -243,6 +237,8 @@ def _content(paths: Paths) -> dict[str, str]:
 
 
 def _digest(file: Path) -> str:
+    if "models" in file.parts:  # no clock leaves a trace in them
+        return _sum(file.read_bytes())
     if file.suffix == ".jsonl":
         return _sum(json.dumps([untimed(row) for _, row in read_rows(file)], sort_keys=True).encode())
     if file.suffix == ".json":
@@ -252,15 +248,6 @@ def _digest(file: Path) -> str:
 
 def _sum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _outputs(paths: Paths) -> dict[str, str]:
-    files = [
-        file
-        for place in DETERMINISTIC
-        for file in ([paths.root / place] if (paths.root / place).is_file() else (paths.root / place).rglob("*"))
-    ]
-    return {str(file.relative_to(paths.root)): _sum(file.read_bytes()) for file in sorted(files) if file.is_file()}
 
 
 def _lock(paths: Paths) -> Any:

@@ -18,8 +18,8 @@ from pathlib import Path
 from components.experiments.plan import Measured as Row
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port, is_healthy
-from tests.benchmarks.harness import cloned, figure, told
-from tests.flows.conftest import REPOSITORY, own_environment
+from tests.benchmarks.harness import REPOSITORY, cloned, figure, told
+from tests.flows.conftest import own_environment
 from tests.real_stores import PASSWORD, Postgres, binaries, postgres_server, s3_server
 
 PROFILE = "demo"

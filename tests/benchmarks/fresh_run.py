@@ -22,9 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.harness import Row, figure, told, write
+from tests.benchmarks.harness import REPOSITORY, Row, figure, told, write
 
-REPOSITORY = Path(__file__).parents[2]
 LOOK_SECONDS = 2.0
 STAGE = re.compile(r"^(\S+) +(ran|restored|unchanged)(?: +([\d.]+) s)?")
 STAGES_RUN = re.compile(r"^(\d+) stages ran", re.MULTILINE)

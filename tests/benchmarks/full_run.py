@@ -18,8 +18,8 @@ from typing import Any
 from components.experiments.plan import Measured as Row
 from components.experiments.recipe import BARS
 from flows.shared.paths import Paths
-from tests.benchmarks.fresh_run import REPOSITORY, Ran, ran, stages
-from tests.benchmarks.harness import figure, told, write
+from tests.benchmarks.fresh_run import Ran, ran, stages
+from tests.benchmarks.harness import REPOSITORY, figure, told, write
 
 SHOWN = {
     "eval/accuracy": ("accuracy", 100.0, "%"),

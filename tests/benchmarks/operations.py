@@ -18,20 +18,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from components.records.annotations import read_annotations
 from components.tools.spec import KNOWN_SPECS
-from flows.shared import environ, prefect_server
+from flows.shared import prefect_server
 from flows.shared.newest_retrain import read_newest
 from flows.shared.paths import Paths
 from flows.shared.process import alone
 from tests.benchmarks import crashes
-from tests.benchmarks.harness import Row, cloned, figure, measure
+from tests.benchmarks.harness import REPOSITORY, Row, cloned, figure, measure
+from tests.benchmarks.prefect_runs import ask, deployment, ended_well, server_at, until
 from tests.components.records.test_intake import WRITER
-from tests.flows.conftest import DAG, FIRST, REGISTRY, REPOSITORY, SECOND, THIRD, own_environment
+from tests.flows.conftest import DAG, FIRST, REGISTRY, SECOND, THIRD, own_environment
 
 WRITERS = 8
 ANNOTATIONS = 1000
@@ -76,7 +76,7 @@ def _writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
 def trigger(folder: Path) -> list[Row]:
     """From the rename that saves an annotation until its retrain is RUNNING, with the watcher of `qanat up`."""
     with _served(folder) as (paths, api), _command(paths, "watch"):
-        _ended(api, _until(lambda: _newest_run(paths)))
+        ended_well(api, until(lambda: _newest_run(paths)))
         seconds = []
         for number in range(TRIGGERS):
             before = _newest_run(paths)
@@ -85,9 +85,9 @@ def trigger(folder: Path) -> list[Row]:
             aside.write_text(f'{{"n": {number}}}\n')
             saved = time.time()
             aside.replace(file)
-            run = _until(lambda before=before: (now := _newest_run(paths)) != before and now)
+            run = until(lambda before=before: (now := _newest_run(paths)) != before and now)
             seconds.append(_running_since(api, run) - saved)
-            _ended(api, run)
+            ended_well(api, run)
     ordered = sorted(seconds)
     high = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
     rows = [figure("annotation saved to retrain RUNNING", seconds, unit="s")]
@@ -97,13 +97,13 @@ def trigger(folder: Path) -> list[Row]:
 def rerun(folder: Path) -> list[Row]:
     """The deployment asked again with nothing changed, from the request to its end."""
     with _served(folder) as (_, api):
-        first = _ask(api)
-        _ended(api, first)
+        first = ask(api)
+        ended_well(api, first)
         seconds, stages = [], []
         for _ in range(REPEATS):
             began = time.time()
-            run = _ask(api)
-            _ended(api, run)
+            run = ask(api)
+            ended_well(api, run)
             seconds.append(time.time() - began)
             stages.append(_stages_run(api, run))
     return [
@@ -169,7 +169,7 @@ def _real(folder: Path, profile: str) -> Iterator[tuple[Paths, str]]:
     mine = {**own_environment(folder / "mlflow.db"), "PREFECT_HOME": str(paths.prefect_home), "PYTHONPATH": str(clone)}
     os.environ.update(mine)
     subprocess.run([sys.executable, "-m", "flows.cli", "annotations", "seed"], cwd=clone, check=True)
-    with _server_at(paths, prefect_server.free_port()) as api:
+    with server_at(paths, prefect_server.free_port()) as api:
         yield paths, api
 
 
@@ -188,10 +188,10 @@ def events(folder: Path) -> list[Row]:
     paths = _project(folder)
     port = prefect_server.free_port()
     wrong = {}
-    with _server_at(paths, port) as api:
+    with server_at(paths, port) as api:
         os.environ["PREFECT_API_URL"] = api
         with _command(paths, "deploy"):
-            _until(lambda: _deployment(api))
+            until(lambda: deployment(api))
         asked = _asked_for(paths, api, looks=1, at_once=False)
         wrong["lost"] = abs(asked - 1)  # nobody emitted an event: a look finds the rows all the same
         _annotate(paths, "b")
@@ -201,7 +201,7 @@ def events(folder: Path) -> list[Row]:
         wrong["out of order"] = abs(_asked_for(paths, api, looks=2, at_once=False) - 1)
     _annotate(paths, "e")
     _look(paths).wait()  # in vain: the server is away
-    with _server_at(paths, port) as api:
+    with server_at(paths, port) as api:
         os.environ["PREFECT_API_URL"] = api
         wrong["server restarted"] = abs(_asked_for(paths, api, looks=2, at_once=False) - 1)
     return [
@@ -213,15 +213,15 @@ def events(folder: Path) -> list[Row]:
 def twice(folder: Path) -> list[Row]:
     """Two retrains asked for at once, with other annotations: how they end, and what their workspaces hold."""
     with _served(folder) as (paths, api):
-        first = _ask(api)
+        first = ask(api)
         _annotate(paths, "b")
-        second = _ask(api)
+        second = ask(api)
         for run in (first, second):
-            _ended(api, run)
+            ended_well(api, run)
         spaces = [space for space in paths.workspaces.iterdir() if (space / "dvc.lock").is_file()]
         bad = [space for space in spaces if _dvc_status(space) != "{}"]
     return [
-        figure("two retrains at once: ended well", [2], unit="runs", bar="2"),  # `_ended` raises otherwise
+        figure("two retrains at once: ended well", [2], unit="runs", bar="2"),  # `ended_well` raises otherwise
         figure("two retrains at once: workspaces", [len(spaces)], unit="folders"),
         figure("two retrains at once: corrupt workspaces", [len(bad)], unit="folders", bar="0"),
     ]
@@ -276,21 +276,8 @@ def _timed(command: list[str], paths: Paths, env: dict[str, str], text: str) -> 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[Paths, str]]:
     paths = _project(folder)
-    with _server_at(paths, prefect_server.free_port()) as url:
+    with server_at(paths, prefect_server.free_port()) as url:
         yield paths, url
-
-
-@contextmanager
-def _server_at(paths: Paths, port: int) -> Iterator[str]:
-    """A server of the project's database at this port."""
-    environ.prepare(paths)
-    os.environ.pop("PREFECT_API_URL", None)
-    with alone(paths.serving) as groups:
-        process, url = prefect_server.start(paths, groups, port=port)
-        try:
-            yield url
-        finally:
-            groups.stop(process)
 
 
 @contextmanager
@@ -298,7 +285,7 @@ def _served(folder: Path) -> Iterator[tuple[Paths, str]]:
     with _server(folder) as (paths, url):
         os.environ["PREFECT_API_URL"] = url
         with _command(paths, "deploy"):
-            _until(lambda: _deployment(url))
+            until(lambda: deployment(url))
             yield paths, url
 
 
@@ -327,18 +314,6 @@ def _project(root: Path) -> Paths:
     return paths
 
 
-def _deployment(api: str) -> str | None:
-    found = httpx.get(f"{api}/deployments/name/retrain/retrain")
-    return str(found.json()["id"]) if found.status_code == httpx.codes.OK else None
-
-
-def _ask(api: str) -> str:
-    """Asked again while the server's database is busy (503), as Prefect's own client does."""
-    address = f"{api}/deployments/{_deployment(api)}/create_flow_run"
-    made = _until(lambda: (answer := httpx.post(address, json={})).status_code != 503 and answer)
-    return str(made.raise_for_status().json()["id"])
-
-
 def _stages_run(api: str, run: str) -> int:
     """As the run's log says at its end."""
 
@@ -347,21 +322,12 @@ def _stages_run(api: str, run: str) -> int:
         lines = [row["message"] for row in httpx.post(f"{api}/logs/filter", json=wanted).json()]
         return next((line for line in lines if line.startswith("first ")), None)
 
-    return str(_until(told_outcomes)).count(" ran")
+    return str(until(told_outcomes)).count(" ran")
 
 
 def _newest_run(paths: Paths) -> str | None:
     newest = read_newest(paths)
     return newest.flow_run_id if newest else None
-
-
-def _ended(api: str, run: str) -> None:
-    def ended() -> bool:
-        return httpx.get(f"{api}/flow_runs/{run}").json()["state_type"] in ("COMPLETED", "FAILED", "CRASHED")
-
-    _until(ended)
-    state = httpx.get(f"{api}/flow_runs/{run}").json()["state"]
-    assert state["type"] == "COMPLETED", state
 
 
 def _running_since(api: str, run: str) -> float:
@@ -373,15 +339,7 @@ def _running_since(api: str, run: str) -> float:
         times = [state["timestamp"] for state in states if state["type"] == "RUNNING"]
         return min(times, default=None)
 
-    return datetime.fromisoformat(_until(since)).timestamp()
-
-
-def _until(true: Callable[[], Any], seconds: float = 300) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.2)
-    return found
+    return datetime.fromisoformat(until(since)).timestamp()
 
 
 MEASURES: dict[str, Callable[[Path], list[Row]]] = {

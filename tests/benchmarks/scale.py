@@ -26,8 +26,8 @@ from components.records.jsonl import read_rows
 from flows.shared.paths import Paths
 from tests.benchmarks.containers import images, pool
 from tests.benchmarks.elsewhere import restarts, stores
-from tests.benchmarks.harness import Row, cloned, figure, measure, told, untimed
-from tests.flows.conftest import REPOSITORY, own_environment
+from tests.benchmarks.harness import REPOSITORY, Row, cloned, figure, measure, told, untimed
+from tests.flows.conftest import own_environment
 
 STAGES = ("selfplay", "evaluate")
 INPUTS = ("models", "problems", "corpus", "demonstrations")

@@ -34,16 +34,14 @@ from components.records.jsonl import write_records
 from components.records.manifest import write_manifest
 from components.records.responses import find_response
 from components.records.signing import sign
-from components.serving.settings import ServeSettings
 from components.serving.stock import Stock
-from flows.serve import read_keys
 from flows.shared import by_hand
 from flows.shared.beside import set_canary, set_shadow
 from flows.shared.faults import UserFault
 from flows.shared.following import Follower
 from flows.shared.loading import Loader
 from flows.shared.operations import load_operations
-from flows.shared.params import BadParams, load_params
+from flows.shared.params import load_params
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port
 from flows.shared.promoting import Desk
@@ -371,26 +369,9 @@ def test_a_version_that_was_closed_is_out_of_memory_without_waiting_for_the_coll
             desk.registry.set_alias("champion", version.number)
             following.look()
         wait_until(lambda: model() is None)
+        assert {one.number for one in stock.held()} == {versions[1].number, versions[2].number}
     finally:
         gc.enable()
-
-
-def test_keys_come_from_a_file_and_the_environment(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = ServeSettings(keys_file="keys.txt", keys_variable="SERVER_KEYS")
-    with pytest.raises(UserFault, match=r"serve\.keys_file keys\.txt: holds no keys"):
-        read_keys(project, settings)
-    (project.root / "keys.txt").write_text("# ours\nk1\n\n")
-    with pytest.raises(UserFault, match=r"serve\.keys_variable SERVER_KEYS"):
-        read_keys(project, settings)
-    monkeypatch.setenv("SERVER_KEYS", "k2, k3")
-    assert read_keys(project, settings) == ("k1", "k2", "k3")
-
-
-def test_a_server_that_others_can_reach_has_keys(project: Paths) -> None:
-    project.operations.parent.mkdir()
-    project.operations.write_text("serve: {host: 0.0.0.0}\n")
-    with pytest.raises(BadParams, match="can be reached by others"):
-        load_operations(project)
 
 
 def test_faults_of_the_command_are_one_line(served_project: Paths) -> None:

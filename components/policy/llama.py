@@ -23,6 +23,8 @@ MAX_POSITIONS = 2048
 Linear = Callable[[Tensor], Tensor]
 Joining = Callable[[Tensor, Tensor], Tensor]
 """A linear whose result is at once added to, or multiplied by, a second tensor."""
+Mixing = Callable[[Tensor], Tensor]
+"""Attention: heads of tokens [N, heads + 2 kv_heads, D] -> [N, heads * D]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class LlamaWeights:
     """[max_positions, head_dim]"""
     sin: Tensor
     """[max_positions, head_dim], the first half negated: the sign of the rotation is folded in."""
+    packed: bool = False
+    """Whether oneDNN runs the linears: numbers of rows are rounded up then (`even_rows`)."""
 
 
 def supports(config: object) -> bool:
@@ -106,6 +110,29 @@ def packed_joining(weight: Tensor, join: Literal["add", "mul"]) -> Joining:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, 64)
     multiply = torch.ops.mkldnn._linear_pointwise.binary
     return lambda x, other: multiply(x, other, packed, None, join)
+
+
+def even_rows(count: int) -> int:
+    """Rows to compute for `count`: itself up to 16, then the next of eight steps to every power of two.
+
+    oneDNN makes and keeps a kernel of its own for every number of rows that it meets: 3 to 10 ms and up to 4 MB each
+    over the blocks of a model of 135M, for as long as a server lives. This way there are few, and soon all are made.
+    """
+    step = 1 << max(0, count.bit_length() - 4)
+    return -(-count // step) * step
+
+
+def evened(x: Tensor, mix: Mixing, *, packed: bool) -> tuple[Tensor, Mixing]:
+    """x [N, hidden] with rows of zeros up to `even_rows` where `packed`, and the mixing that leaves them alone."""
+    count = len(x)
+    more = even_rows(count) - count if packed else 0
+    if not more:
+        return x, mix
+    return F.pad(x, (0, 0, 0, more)), lambda read: F.pad(mix(read[:count]), (0, 0, 0, more))
+
+
+def _evened_linear(linear: Linear) -> Linear:
+    return lambda x: linear(F.pad(x, (0, 0, 0, even_rows(len(x)) - len(x))))[: len(x)]
 
 
 def _shape(config: object, max_positions: int) -> LlamaShape:
@@ -159,7 +186,8 @@ def pack_layer(block: Any) -> LlamaLayer:
 
 def pack_head(model: Any) -> Linear:
     """The output embedding with the final norm's gain."""
-    return packed_linear(folded(model.lm_head.weight, model.model.norm.weight))
+    weight = folded(model.lm_head.weight, model.model.norm.weight)
+    return _evened_linear(packed_linear(weight)) if _packs(weight) else packed_linear(weight)
 
 
 def most_positions(config: object) -> int:
@@ -193,6 +221,7 @@ def pack(model: CausalLM, *, max_positions: int = MAX_POSITIONS) -> LlamaWeights
         head=pack_head(model),
         cos=angles.cos().to(device, dtype),
         sin=(angles.sin() * signs).to(device, dtype),
+        packed=_packs(inner.embed_tokens.weight),
     )
 
 
@@ -221,7 +250,7 @@ def layer_forward(
     x: Tensor,
     layer: LlamaLayer,
     shape: LlamaShape,
-    attend: Callable[[Tensor], Tensor],
+    attend: Mixing,
 ) -> Tensor:
     """One block over flat tokens. x [N, hidden]; `attend` turns and mixes [N, heads + 2 kv_heads, D] to [N, heads * D].
 
@@ -231,3 +260,19 @@ def layer_forward(
     x = layer.output(attend(read), x)
     normed = normalise(x, shape.norm_eps)
     return layer.down(layer.up(normed, layer.gate(normed)), x)
+
+
+def warm(weights: LlamaWeights, *, rows: int, drawn: int) -> None:
+    """Have the kernels made for up to `rows` tokens read and `drawn` logits at once, before anybody waits for them.
+
+    One block does for all, since they have the same shapes. Without packed weights there is nothing to make.
+    """
+    if not weights.packed:
+        return
+    shape, embedding = weights.shape, weights.embedding
+    width = shape.heads * shape.head_dim
+    for count in sorted({even_rows(one) for one in range(1, rows + 1)}):
+        x = embedding.new_zeros(count, shape.hidden)
+        layer_forward(x, weights.layers[0], shape, lambda read: read.flatten(1)[:, :width].contiguous())
+    for count in sorted({even_rows(one) for one in range(1, drawn + 1)}):
+        weights.head(embedding.new_zeros(count, shape.hidden))

@@ -68,6 +68,12 @@ class Policy:
             return CachedSession(self._weights, rows=rows, capacity=self.capacity)
         return RecomputingSession(self.model, rows=rows, capacity=self.capacity)
 
+    @torch.no_grad()
+    def warm(self) -> None:
+        """Lay the weights out and have the kernels made that the first requests would wait for."""
+        if self._weights is not None:
+            llama.warm(self._weights, rows=min(self.capacity, self.settings.prefill_tokens), drawn=self.settings.slots)
+
     def forget(self) -> None:
         """Drop what was read before, so that what follows does not depend on it even in its last digits."""
         self._generating.forget()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from components.policy.cache_attention import CacheAttention, attention
-from components.policy.llama import LlamaWeights, layer_forward, normalise
+from components.policy.llama import LlamaWeights, evened, layer_forward, normalise
 from components.policy.model_type import CausalLM
 
 
@@ -85,11 +85,11 @@ class CachedSession:
 
     def _forward(self, flat: Tensor, attend: CacheAttention) -> Tensor:
         weights, shape = self._weights, self._weights.shape
-        x = weights.embedding[flat]
+        x, mix = evened(weights.embedding[flat], attend, packed=weights.packed)
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
             attend.keys, attend.values = keys, values
-            x = layer_forward(x, layer, shape, attend)
-        return normalise(x, shape.norm_eps)
+            x = layer_forward(x, layer, shape, mix)
+        return normalise(x, shape.norm_eps)[: len(flat)]
 
     def rewind(self, row: int, length: int) -> None:
         del self.rows[row][length:]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from components.policy import kernels
-from components.policy.llama import LlamaWeights, layer_forward, normalise, turned_heads
+from components.policy.llama import LlamaWeights, evened, layer_forward, normalise, turned_heads
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import Forest
 
@@ -48,7 +48,6 @@ class States:
 def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
     """[nodes, hidden] after the final norm, without its gain (the head holds it)."""
     shape, positions = weights.shape, forest.positions
-    x = weights.embedding[forest.ids]
     cos, sin = weights.cos[positions].unsqueeze(1), weights.sin[positions].unsqueeze(1)
 
     def attend(read: Tensor) -> Tensor:
@@ -57,9 +56,10 @@ def llama_states(weights: LlamaWeights, forest: Forest) -> Tensor:
             return kernels.tree_attention(queries, keys, values, forest.starts, forest.ends)[0].flatten(1)
         return padded_attention(queries, keys, values, forest)
 
+    x, mix = evened(weights.embedding[forest.ids], attend, packed=weights.packed)
     for layer in weights.layers:
-        x = layer_forward(x, layer, shape, attend)
-    return normalise(x, shape.norm_eps)
+        x = layer_forward(x, layer, shape, mix)
+    return normalise(x, shape.norm_eps)[: len(forest.ids)]
 
 
 def padded_attention(queries: Tensor, keys: Tensor, values: Tensor, forest: Forest) -> Tensor:

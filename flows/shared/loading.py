@@ -64,6 +64,8 @@ class Loader:
         slots = self._settings.limits.concurrent
         how = self._params.policy.model_copy(update={"slots": slots, "kept_tokens": 0})
         backend = open_backend(folder, how, policy_id=version.digest)
+        if isinstance(backend, Policy):
+            backend.warm()
         engine = self._engine(backend, version)
         try:
             toolbox = self._toolbox(folder, backend)

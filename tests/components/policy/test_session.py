@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,9 +17,9 @@ VOCABULARY = 97
 CAPACITY = 96
 
 
-def _pair(rows: int) -> tuple[CachedSession, RecomputingSession]:
+def _pair(rows: int, *, packed: bool = False) -> tuple[CachedSession, RecomputingSession]:
     model = tiny_llama(3, layers=3, vocabulary=VOCABULARY, spread=0.15)
-    weights = llama.pack(model)
+    weights = replace(llama.pack(model), packed=packed)
     return CachedSession(weights, rows=rows, capacity=CAPACITY), RecomputingSession(model, rows=rows, capacity=CAPACITY)
 
 
@@ -57,17 +58,57 @@ def _assign(pair: tuple[Session, Session], draw: random.Random) -> float:
     return 0.0
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.usefixtures("loops")
 @torch.no_grad()
-def test_the_cached_session_agrees_with_recomputing_everything(seed: int) -> None:
+def test_the_cached_session_agrees_with_recomputing_everything(seed: int, packed: bool) -> None:
     draw = random.Random(seed)
-    pair = _pair(rows=draw.randint(1, 9))
+    pair = _pair(rows=draw.randint(1, 9), packed=packed)
     commands: list[Callable[[tuple[Session, Session], random.Random], float]] = [_append, _append, _rewind, _assign]
     for _ in range(25):
         difference = draw.choice(commands)(pair, draw)
         assert difference <= 1e-4
         assert pair[0].rows == pair[1].rows
+
+
+@torch.no_grad()
+def test_packed_linears_meet_few_numbers_of_rows() -> None:
+    met: set[int] = set()
+
+    def noting(linear: llama.Linear) -> llama.Linear:
+        return lambda x: met.add(len(x)) or linear(x)  # type: ignore[func-returns-value]
+
+    weights = replace(llama.pack(tiny_llama(0, layers=2, vocabulary=VOCABULARY)), packed=True)
+    weights.layers = [replace(layer, qkv=noting(layer.qkv)) for layer in weights.layers]
+    session = CachedSession(weights, rows=1, capacity=CAPACITY)
+    for count in range(1, CAPACITY + 1):
+        session.rewind(0, 0)
+        (hidden,) = session.append([0], [[1] * count], [count])
+        assert len(hidden) == count
+    assert met == {*range(1, 17), *range(18, 33, 2), *range(36, 65, 4), *range(72, CAPACITY + 1, 8)}
+
+
+@torch.no_grad()
+def test_after_warming_no_number_of_rows_is_new() -> None:
+    met: list[set[int]] = [set(), set()]
+
+    def noting(linear: llama.Linear, seen: set[int]) -> llama.Linear:
+        return lambda x: seen.add(len(x)) or linear(x)  # type: ignore[func-returns-value]
+
+    weights = replace(llama.pack(tiny_llama(0, layers=2, vocabulary=VOCABULARY)), packed=True)
+    weights.layers = [replace(layer, qkv=noting(layer.qkv, met[0])) for layer in weights.layers]
+    weights.head = noting(weights.head, met[1])
+    llama.warm(weights, rows=CAPACITY, drawn=20)
+    assert met[0] == {llama.even_rows(count) for count in range(1, CAPACITY + 1)}
+    assert met[1] == {llama.even_rows(count) for count in range(1, 21)}
+
+
+def test_rows_are_rounded_up_by_an_eighth_at_most() -> None:
+    for count in range(1, 3000):
+        rows = llama.even_rows(count)
+        assert count <= rows <= count + count // 8
+        assert llama.even_rows(rows) == rows
 
 
 @torch.no_grad()

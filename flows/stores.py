@@ -92,10 +92,13 @@ def _files(address: str, *, make: bool) -> None:
         return
     try:
         import boto3
+        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError:
         raise UserFault("S3 stores need the extra `cluster`: pip install -e '.[cluster]'") from None
-    client, bucket = boto3.client("s3"), urlsplit(address).netloc
+    # a person waits for the answer: not as patient as a run
+    client = boto3.client("s3", config=Config(retries={"total_max_attempts": 2}))
+    bucket = urlsplit(address).netloc
     try:
         client.head_bucket(Bucket=bucket)
     except ClientError as error:

@@ -82,21 +82,44 @@ def _make_databases(server: Postgres) -> None:
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PGPASSWORD": PASSWORD})
 
 
-@contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
-    """An empty S3 store; gives the AWS_* variables by which everything that speaks S3 finds it."""
-    from moto.server import ThreadedMotoServer
+class S3:
+    """A running S3 store on loopback. What it holds is this process's: it outlives a restart of the server."""
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    httpx.post(f"{address}/moto-api/reset").raise_for_status()  # servers of one process share what they hold
-    try:
-        yield {
-            "AWS_ENDPOINT_URL": address,
+    def __init__(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self._kind = ThreadedMotoServer
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        self._port = int(self._server.get_host_and_port()[1])
+        self.address = f"http://127.0.0.1:{self._port}"
+        httpx.post(f"{self.address}/moto-api/reset").raise_for_status()  # servers of one process share what they hold
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The AWS_* variables by which everything that speaks S3 finds it."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
             "AWS_ACCESS_KEY_ID": "qanat",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+
+    def stop(self) -> None:
+        """Connections are refused from now on."""
+        self._server.stop()
+
+    def start_again(self) -> None:
+        """At the same address, with what it held."""
+        self._server = self._kind(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._server.start()
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """An empty S3 store."""
+    server = S3()
+    try:
+        yield server
     finally:
         server.stop()

@@ -40,6 +40,9 @@ QUIET = {
     # traces are few, and are kept before the stage that logs them ends
     "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
     "GIT_PYTHON_REFRESH": "quiet",
+    # an S3 store that is restarted is asked again for about a minute, as MLflow's is (`patience`)
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": "10",
 }
 
 

@@ -6,7 +6,9 @@ Takes a scratch folder; gives rows of results. Needs the extra `cluster-dev` and
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,10 +21,13 @@ from components.experiments.plan import Measured as Row
 from flows.shared.paths import Paths
 from flows.shared.prefect_server import free_port, is_healthy
 from tests.benchmarks.harness import REPOSITORY, cloned, figure, told
+from tests.benchmarks.two_nodes import NAMESPACE
 from tests.flows.conftest import own_environment
-from tests.real_stores import PASSWORD, Postgres, binaries, postgres_server, s3_server
+from tests.real_stores import PASSWORD, S3, Postgres, binaries, postgres_server, s3_server
 
 PROFILE = "demo"
+AWAY_SECONDS = 20.0
+"""How long the S3 store is away."""
 
 
 def stores(folder: Path) -> list[Row]:
@@ -30,7 +35,7 @@ def stores(folder: Path) -> list[Row]:
     here = Paths(REPOSITORY)
     if not here.evaluation_rows.is_file():
         sys.exit("data/reports/evaluation is missing: `qanat run` first, the evaluation is compared with it")
-    with _elsewhere(folder) as (paths, _, env):
+    with _elsewhere(folder) as (paths, _, _, env):
         _qanat(paths, env, "stores", "--make")
         began = time.perf_counter()
         ended = _qanat(paths, env, "run", "--profile", PROFILE)
@@ -49,27 +54,47 @@ def stores(folder: Path) -> list[Row]:
 
 
 def restarts(folder: Path) -> list[Row]:
-    """Postgres and Prefect's server restarted, each in the middle of a run of smoke, asked again until it ends well."""
+    """Postgres, Prefect's server, the S3 store and the head of a Ray cluster, each restarted in the middle of a run of
+    smoke, which is asked again until it ends well."""
     rows = []
-    with _elsewhere(folder) as (paths, postgres, env):
+    with _elsewhere(folder) as (paths, postgres, store, env):
         _qanat(paths, env, "stores", "--make")
         port = free_port()
         env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         server = _prefect(paths, env, port)
+
+        def prefect_again() -> None:
+            nonlocal server
+            _end(server)
+            server = _prefect(paths, env, port)
+
         try:
-            rows.append(_restarted(paths, env, "Postgres", "clone", lambda: _again(postgres)))
-            params = paths.params.read_text()
-            paths.params.write_text(params.replace("seed: 0\n", "seed: 1\n"))  # so that there is something to run
-
-            def prefect_again() -> None:
-                nonlocal server
-                _end(server)
-                server = _prefect(paths, env, port)
-
+            rows.append(_restarted(paths, env, "Postgres", "clone", lambda: _postgres_again(postgres)))
+            _change(paths, seed=1)
             rows.append(_restarted(paths, env, "Prefect's server", "clone", prefect_again))
+            _change(paths, seed=2)
+            # before the stages that write models to it; the first of them finds nobody there
+            rows.append(_restarted(paths, env, "S3", "clone", lambda: _s3_again(store)))
         finally:
             _end(server)
-    return rows
+    return [*rows, _head_lost(folder / "cluster")]
+
+
+def _change(paths: Paths, *, seed: int) -> None:
+    """So that there is something to run."""
+    paths.params.write_text(re.sub(r"(?m)^seed: \d+$", f"seed: {seed}", paths.params.read_text()))
+
+
+def _head_lost(root: Path) -> Row:
+    """The only machine of a cluster ends in the middle of a stage, and comes back."""
+    told("  Ray's head restarted during evaluate")
+    done = subprocess.run(
+        [*NAMESPACE, sys.executable, "-m", "tests.benchmarks.lost_head", str(cloned(root))],
+        cwd=REPOSITORY, env={**os.environ, **own_environment(root / "mlflow.db"), "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    runs = json.loads(done.stdout.splitlines()[-1])["runs"]
+    return figure("Ray's head restarted during a run: runs until one ended well", [runs], unit="runs", bar="<= 2")
 
 
 def _restarted(paths: Paths, env: Mapping[str, str], what: str, stage: str, restart: Callable[[], None]) -> Row:
@@ -93,18 +118,18 @@ def _restarted(paths: Paths, env: Mapping[str, str], what: str, stage: str, rest
 
 
 @contextmanager
-def _elsewhere(folder: Path) -> Iterator[tuple[Paths, Postgres, dict[str, str]]]:
+def _elsewhere(folder: Path) -> Iterator[tuple[Paths, Postgres, S3, dict[str, str]]]:
     """A fresh clone whose stores are a Postgres server and an S3 store, and the environment that says so."""
     programs = binaries()
     if programs is None:
         sys.exit("no Postgres server is installed here (`initdb` is not found)")
     clone = cloned(folder / "clone")
     shutil.copy(clone / "infra" / "dvc.s3.config", clone / ".dvc" / "config.local")
-    with postgres_server(programs) as postgres, s3_server() as aws:
+    with postgres_server(programs) as postgres, s3_server() as store:
         env = {
             **os.environ,
             **own_environment(folder / "unused.db"),
-            **aws,
+            **store.environment,
             "PYTHONPATH": str(clone),
             "PGPASSWORD": PASSWORD,
             "MLFLOW_TRACKING_URI": postgres.address("mlflow"),
@@ -112,16 +137,22 @@ def _elsewhere(folder: Path) -> Iterator[tuple[Paths, Postgres, dict[str, str]]]
             "QANAT_LEDGER_URI": postgres.address("ledger"),
             "PREFECT_API_DATABASE_CONNECTION_URL": postgres.address("prefect", "asyncpg"),
         }
-        yield Paths(clone), postgres, env
+        yield Paths(clone), postgres, store, env
 
 
 def _qanat(paths: Paths, env: Mapping[str, str], *words: str) -> int:
     return subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=paths.root, env=env, check=False).returncode
 
 
-def _again(postgres: Postgres) -> None:
+def _postgres_again(postgres: Postgres) -> None:
     postgres.control("--mode", "immediate", "stop")
     postgres.control("start")
+
+
+def _s3_again(store: S3) -> None:
+    store.stop()
+    time.sleep(AWAY_SECONDS)
+    store.start_again()
 
 
 def _prefect(paths: Paths, env: Mapping[str, str], port: int) -> subprocess.Popen[bytes]:

@@ -27,6 +27,7 @@ from flows.shared.paths import Paths
 from tests.benchmarks.containers import images, pool
 from tests.benchmarks.elsewhere import restarts, stores
 from tests.benchmarks.harness import REPOSITORY, Row, cloned, figure, measure, told, untimed
+from tests.benchmarks.two_nodes import NAMESPACE
 from tests.flows.conftest import own_environment
 
 STAGES = ("selfplay", "evaluate")
@@ -40,8 +41,6 @@ MORE = 32
 """Problems of self-play where times are compared: a minute's work at least, since a crew takes seconds to start."""
 REPEATS = 2
 LOCAL: Mapping[str, str] = {"QANAT_PARALLEL": "local"}
-NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-"""A network of its own, in which a Ray of two machines may listen on all addresses."""
 
 
 @dataclass(frozen=True, slots=True)

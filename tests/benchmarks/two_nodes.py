@@ -25,6 +25,8 @@ from flows.shared.paths import Paths
 HEAD, OTHER, PORT = "127.0.0.2", "127.0.0.3", 6379
 PIECES = {"selfplay": ("*.parquet", 8), "evaluate": ("*.jsonl", 18)}
 """What a stage saves its pieces as, and after how many of them (about half) the node is killed."""
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""A network of its own, in which a Ray of two machines may listen on all addresses."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "300000"}
 
 
@@ -33,25 +35,25 @@ def main(project: Path, stages: Sequence[str]) -> None:
     os.environ.update(QUIET)
     for stage in stages:
         with ExitStack() as held:
-            held.enter_context(_node(project, "--head", f"--node-ip-address={HEAD}", f"--port={PORT}"))
-            other = held.enter_context(_node(project, f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}"))
+            held.enter_context(node(project, "--head", f"--node-ip-address={HEAD}", f"--port={PORT}"))
+            other = held.enter_context(node(project, f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}"))
             print(json.dumps({"stage": stage, **_run(Paths(project), stage, other)}), flush=True)
 
 
 @contextmanager
-def _node(project: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A node with one processor, and all that it starts; killed at the end."""
+def node(project: Path, *options: str, processors: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """A node, and all that it starts; killed at the end."""
     ray = str(Path(sys.executable).with_name("ray"))
-    command = [ray, "start", "--block", "--num-cpus=1", "--object-store-memory=200000000", *options]
+    command = [ray, "start", "--block", f"--num-cpus={processors}", "--object-store-memory=200000000", *options]
     with (project / "ray.log").open("ab") as log:
         node = subprocess.Popen(command, cwd=project, stdout=log, stderr=log, start_new_session=True)
     try:
         yield node
     finally:
-        _kill(node)
+        kill(node)
 
 
-def _kill(node: subprocess.Popen[bytes]) -> None:
+def kill(node: subprocess.Popen[bytes]) -> None:
     """As a machine ends that loses its power."""
     if node.poll() is None:
         for process in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
@@ -76,7 +78,7 @@ def _run(paths: Paths, stage: str, other: subprocess.Popen[bytes]) -> dict[str, 
         time.sleep(0.2)
         saved = len(list(paths.work(stage).glob(pattern)))
     early = work.poll() is not None
-    _kill(other)
+    kill(other)
     if early or work.wait() != 0:
         said = (paths.root / f"{stage}.log").read_text()[-3000:]
         sys.exit(f"{stage} ended {'before half of it was saved' if early else 'badly'} ({work.returncode}):\n{said}")

@@ -31,11 +31,11 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address of an empty S3 store, which everything that speaks S3 finds by AWS_* variables."""
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[real_stores.S3]:
+    """An empty S3 store, which everything that speaks S3 finds by AWS_* variables."""
     pytest.importorskip("boto3", reason=EXTRA)
     pytest.importorskip("moto.server", reason=EXTRA)
-    with real_stores.s3_server() as variables:
-        for name, value in variables.items():
+    with real_stores.s3_server() as store:
+        for name, value in store.environment.items():
             monkeypatch.setenv(name, value)
-        yield variables["AWS_ENDPOINT_URL"]
+        yield store

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from real_stores import S3
 from sqlalchemy import create_engine, inspect
 
 from flows import stores
@@ -70,7 +71,7 @@ def test_an_effect_that_fails_leaves_nothing_in_postgres(postgres: int) -> None:
 
 
 def test_models_are_registered_in_postgres_and_kept_in_s3(
-    postgres: int, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: int, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database(postgres, "mlflow"))
     monkeypatch.setenv("QANAT_ARTIFACTS_URI", "s3://qanat-mlflow")
@@ -95,6 +96,24 @@ def test_models_are_registered_in_postgres_and_kept_in_s3(
     assert seconds >= 0
 
 
+def test_a_store_that_is_restarted_is_waited_for(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("QANAT_ARTIFACTS_URI", "s3://qanat-mlflow")
+    paths = _project(tmp_path)
+    assert not [store.fault for store in stores.stores(paths, make=True) if store.fault]
+    payload = tmp_path / "model"
+    payload.mkdir()
+    (payload / "config.json").write_text("{}")
+    registry = Registry(paths, experiment="restarted", model="restarted")
+    run = registry.open_run("clone", run_id=None, tags={})
+    s3.stop()
+    back = threading.Timer(3, s3.start_again)
+    back.start()
+    version = registry.register(payload, run_id=run, tags={})
+    back.join()
+    assert (registry.folder(version) / "config.json").read_text() == "{}"
+
+
 def test_prefect_keeps_its_runs_in_postgres(postgres: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = database(postgres, "prefect", "asyncpg")
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", address)
@@ -109,7 +128,7 @@ def test_prefect_keeps_its_runs_in_postgres(postgres: int, tmp_path: Path, monke
     assert not list((tmp_path / "prefect").rglob("*.db"))
 
 
-def test_data_go_to_an_s3_remote_and_come_back(s3: str, tmp_path: Path) -> None:
+def test_data_go_to_an_s3_remote_and_come_back(s3: S3, tmp_path: Path) -> None:
     paths = _project(tmp_path)
     (paths.data / "annotations").mkdir(parents=True)
     (paths.data / "annotations" / "a.jsonl").write_text('{"a": 1}\n')
@@ -124,7 +143,7 @@ def test_data_go_to_an_s3_remote_and_come_back(s3: str, tmp_path: Path) -> None:
 
 
 def test_a_store_that_does_not_answer_is_told_with_its_reason(
-    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = prefect_server.free_port()
     monkeypatch.setenv("QANAT_LEDGER_URI", f"postgresql+psycopg2://qanat:hidden@127.0.0.1:{gone}/ledger")

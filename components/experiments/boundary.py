@@ -106,7 +106,7 @@ def _calls(seeds: Seeds, policy: str) -> Measured | None:
 FACTS: Mapping[str, Any] = {
     "reward.price": LAMBDA,
     # questions enough about what the claim is about: more of a family, rather than more epochs of a few
-    "curate.train_size": 960,
+    "curate.train_size": 1920,
     "curate.weights": {
         "fact": 200,
         "number": 40,
@@ -118,10 +118,10 @@ FACTS: Mapping[str, Any] = {
         "puzzle": 5,
     },
     "reinforce.families": ["fact", "number", "fact", "compute", "fact", "chat", "fact", "decoy", "fact", "fact"],
-    "reinforce.judged": 480,
-    # the queries are learnt in the first 24 steps as in the demo; then decisions, three epochs of the judged problems
-    "reinforce.steps": 84,
-    "reinforce.decision_start": 0.2857,
+    "reinforce.judged": 960,
+    # the queries are learnt in the first 24 steps as in the demo; then decisions, two epochs of the judged problems
+    "reinforce.steps": 104,
+    "reinforce.decision_start": 0.2308,
     "reinforce.decision_batch": 24,
 }
 """The recipe with its attention on facts."""

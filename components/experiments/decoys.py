@@ -1,14 +1,19 @@
-"""`decoys`: misleading pages. How many wrong answers do they cause, before and after reinforcement?"""
+"""`decoys`: misleading pages. How many wrong answers do they cause, before and after reinforcement?
+
+On the engine that the annotators had: on another one the clone's queries find nothing, and who reads no page is misled
+by none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from components.evaluation.bootstrap import Floats
 from components.experiments.figures import Seeds, level, present, statistic
-from components.experiments.plan import Experiment, Found, Measured, recipe
+from components.experiments.plan import Experiment, Found, Measured, Variant
 from components.schema.trajectory import Trajectory
 
 DECOY = "decoy"
@@ -19,7 +24,7 @@ WEIGHT = 0.1
 
 def analyse(found: Found) -> Sequence[Measured]:
     """Wrong answers after a decoy was read, a problem of the slice: clone, reinforced, and the one over the other."""
-    seeds = found["recipe"]
+    seeds = found["misled"]
     misled = {policy: _misled(seeds, policy) for policy in ("clone", "reinforced")}
     groups = {row.problem_id: row.group for played in seeds.values() for row in played.rows["clone"]}
     keys = sorted(misled["clone"].keys() & misled["reinforced"].keys())
@@ -54,7 +59,7 @@ def analyse(found: Found) -> Sequence[Measured]:
             ),
             *(
                 level(f"accuracy, decoy, {p}", seeds, p, only=DECOY, cost_weight=WEIGHT, unit="%", scale=100.0)
-                for p in ("clone", "reinforced", "final")
+                for p in ("clone", "reinforced")
             ),
         ]
     )
@@ -81,9 +86,29 @@ def _read_decoy(trajectory: Trajectory) -> bool:
     )
 
 
+MISLED: Mapping[str, Any] = {
+    "tools.engine": "natural",
+    "curate.train_size": 750,
+    "curate.test_size": 225,
+    "curate.weights": {
+        "decoy": 160,
+        "fact": 60,
+        "number": 60,
+        "compute": 30,
+        "chat": 30,
+        "two_hop": 20,
+        "fact_compute": 10,
+        "puzzle": 5,
+    },
+    "reinforce.query_families": ["decoy", "fact", "decoy", "number"],
+    # what a decoy does is seen in the answer: it is taught more of them, and not only those that were right already
+    "reinforce.references": 24,
+    "reinforce.reference_weight": 0.5,
+}
+"""The recipe with its attention on what is contradicted."""
 DECOYS = Experiment(
     name="decoys",
     claim="Reinforcement at least halves the wrong answers that misleading pages cause",
-    variants=(recipe(),),
+    variants=(Variant("misled", "annotators' engine, mostly contradicted facts", params=MISLED),),
     analyse=analyse,
 )

@@ -161,17 +161,34 @@ def _connected(processors: int) -> Iterator[Any]:
     except ModuleNotFoundError:
         raise UserFault("QANAT_PARALLEL=ray needs the extra `cluster`: pip install -e '.[cluster]'") from None
     own = {"num_cpus": processors, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        runtime_env=None if address else {"env_vars": {"PYTHONPATH": _import_path()}},
-        **({} if address else own),
-    )
+    with contextlib.nullcontext() if address else _inherited("PYTHONPATH", _import_path()):
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            **({} if address else own),
+        )
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _inherited(name: str, value: str) -> Iterator[None]:
+    """A variable for processes that are started now.
+
+    Ray's own way (`runtime_env`) starts workers two seconds later, for an agent must be asked that is not up yet.
+    """
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _import_path() -> str:

@@ -1,8 +1,8 @@
 """The same work on more machines: Ray's workers, a cluster that loses a machine, containers, Postgres and S3.
 
-    python -m tests.benchmarks.scale [MEASURE ...]     workers nodes images pool stores restarts
+    python -m tests.benchmarks.scale [MEASURE ...]     workers crew nodes images pool stores restarts
 
-The first two need the extra `cluster`, and take what a finished `qanat run` of this checkout left under data/: its
+The first three need the extra `cluster`, and take what a finished `qanat run` of this checkout left under data/: its
 models, problems and corpus. The work is the stages `selfplay` and `evaluate` themselves, of a part of the problems, in
 a scratch copy. Writes results/scale.json.
 """
@@ -24,6 +24,7 @@ import yaml
 
 from components.records.jsonl import read_rows
 from flows.shared.paths import Paths
+from flows.shared.process import child_environment
 from tests.benchmarks.containers import images, pool
 from tests.benchmarks.elsewhere import restarts, stores
 from tests.benchmarks.harness import REPOSITORY, Row, cloned, figure, measure, told, untimed
@@ -37,8 +38,8 @@ SMALLER = {
     "evaluate": {"max_problems": 64, "batch_size": 16, "traces": 0, "resamples": 200},
 }
 """Settings under which two workers have several shards each; the same for all ways."""
-MORE = 32
-"""Problems of self-play where times are compared: a minute's work at least, since a crew takes seconds to start."""
+LONGER = {"problems": 48, "max_problems": 96}
+"""Problems of self-play and of evaluation where times are compared."""
 REPEATS = 2
 LOCAL: Mapping[str, str] = {"QANAT_PARALLEL": "local"}
 
@@ -57,23 +58,40 @@ def main(wanted: Sequence[str]) -> None:
 
 
 def workers(folder: Path) -> list[Row]:
-    """One process with two threads against one worker with two; then one with one thread against two such workers."""
-    both = _project(folder / "both", threads=2, problems=MORE)
-    pairs = [_pair(both, _crew(1), ours_first=bool(turn % 2)) for turn in range(REPEATS)]
-    single = _project(folder / "single", threads=1, problems=MORE)
-    alone, together = _pair(single, _crew(2), ours_first=False)
+    """One process with two threads against one worker with two; each at work for a minute at least, since a crew takes
+    seconds to start."""
+    paths = _project(folder / "both", threads=2, **LONGER)
+    pairs = [_pair(paths, _crew(1), ours_first=bool(turn % 2)) for turn in range(REPEATS)]
     rows = []
     for stage in STAGES:
         extra = [100 * (ours.seconds[stage] / local.seconds[stage] - 1) for local, ours in pairs]
         rows += [
             figure(f"{stage}: one process, 2 threads", [local.seconds[stage] for local, _ in pairs], unit="s"),
             figure(f"{stage}: a worker of 2 threads, longer", extra, unit="%", bar="<= 15"),
+        ]
+    differ = sum(_differ(local, ours) for local, ours in pairs)
+    return [
+        *rows,
+        figure("stages whose workers gave other content than one process", [differ], unit="stages", bar="0"),
+    ]
+
+
+def crew(folder: Path) -> list[Row]:
+    """One process with one thread against two such workers."""
+    paths = _project(folder / "single", threads=1, problems=LONGER["problems"] // 2)
+    alone, together = _pair(paths, _crew(2), ours_first=False)
+    rows = []
+    for stage in STAGES:
+        times = alone.seconds[stage] / together.seconds[stage]
+        rows += [
             figure(f"{stage}: 2 workers of 1 thread", [together.seconds[stage]], unit="s"),
-            figure(f"{stage}: 2 workers of 1 thread against one process of 1 thread",
-                   [alone.seconds[stage] / together.seconds[stage]], unit="x"),
-        ]  # fmt: skip
-    differ = sum(_differ(local, ours) for local, ours in [*pairs, (alone, together)])
-    return [*rows, figure("stages whose workers gave other content than one process", [differ], unit="stages", bar="0")]
+            figure(f"{stage}: 2 workers of 1 thread against one process of 1 thread", [times], unit="x"),
+        ]
+    differ = _differ(alone, together)
+    return [
+        *rows,
+        figure("stages where two workers gave other content than one process", [differ], unit="stages", bar="0"),
+    ]
 
 
 def _pair(paths: Paths, crew: Mapping[str, str], *, ours_first: bool) -> tuple[Ran, Ran]:
@@ -110,7 +128,7 @@ def nodes(folder: Path) -> list[Row]:
     ]  # fmt: skip
 
 
-def _project(root: Path, *, threads: int, problems: int | None = None) -> Paths:
+def _project(root: Path, *, threads: int, problems: int | None = None, max_problems: int | None = None) -> Paths:
     """This checkout's settings, smaller, over a copy of what its last run made."""
     data = REPOSITORY / "data"
     if not (data / "models" / "final").is_dir():
@@ -124,6 +142,7 @@ def _project(root: Path, *, threads: int, problems: int | None = None) -> Paths:
     for section, values in SMALLER.items():
         params[section].update(values)
     params["selfplay"]["problems"] = problems or params["selfplay"]["problems"]
+    params["evaluate"]["max_problems"] = max_problems or params["evaluate"]["max_problems"]
     paths.params.write_text(yaml.safe_dump(params, sort_keys=False))
     return paths
 
@@ -143,7 +162,7 @@ def _run(paths: Paths, how: Mapping[str, str]) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", f"flows.stages.{stage}"],
             cwd=paths.root,
-            env={**os.environ, **_environment(paths), **how},
+            env={**child_environment(_environment(paths)), **how},  # as `qanat run` starts it
             capture_output=True,
             text=True,
             check=False,
@@ -177,6 +196,7 @@ def _lost_or_doubled(paths: Paths) -> int:
 
 MEASURES: dict[str, Callable[[Path], list[Row]]] = {
     "workers": workers,
+    "crew": crew,
     "nodes": nodes,
     "images": images,
     "pool": pool,

@@ -24,8 +24,8 @@ from components.records.manifest import write_manifest
 from components.schema.problem import Problem
 from components.search.settings import SelfplaySettings
 from flows.shared.paths import Paths
-from flows.stages.evaluate import open_play
-from flows.stages.selfplay import open_search
+from flows.shared.playing import open_play
+from flows.shared.searching import open_search
 
 PROBLEMS: tuple[Problem, ...] = tuple(make_problem(prompt, family="puzzle") for prompt in PROMPTS)
 SETTINGS = SelfplaySettings(families=("puzzle",), problems=6, simulations=3, trees=2, arguments_per_tool=2, max_depth=2)

@@ -26,6 +26,8 @@ OpenWork = Callable[[], AbstractContextManager[Callable[[Any], Any]]]
 
 MOST_DEATHS = 3
 """Workers that one shard may cost before it is taken for the reason."""
+HIRE_SECONDS = 120.0
+"""How long nobody may be up."""
 STORE_BYTES = 200_000_000
 """Ray's shared memory on one machine: shards and results are small."""
 
@@ -34,6 +36,8 @@ _SETTINGS = {
     # on a busy machine Ray's own helpers need more than 30 s to start, and the node gives up without them
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_raylet_start_wait_time_s": "300",
+    # workers do the work: what else runs here gives way to them no more than it does to a stage
+    "RAY_worker_niceness": "0",
 }
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray takes 127.0.0.1 for the host's address in the network, and then listens on all interfaces; on the systems of this
@@ -57,7 +61,7 @@ def deal(
     processors of a worker.
 
     Raises:
-        CrewLost: a shard ended three workers, or workers end before they are up.
+        CrewLost: a shard ended three workers, or workers end before they are up, or none comes up.
         UserFault: Ray is not installed, or the work itself says what a person can mend.
     """
     if shards:
@@ -111,15 +115,29 @@ class _Dealer(Generic[Shard, Result]):
         """Until every shard is done."""
         missing = len(self._shards)
         while missing:
-            (answer, *_), _ = self._ray.wait(list(self._asked), num_returns=1)
-            if self._take(answer):
+            results = [result for answer in self._answered() for result in self._take(answer)]
+            while self._idle and self._left:  # before results are told: no worker waits for what is done with them
+                self._give(self._idle.pop(), self._left.popleft())
+            for place, result in results:
+                self._done(place, result)
                 missing -= 1
                 told(len(self._shards) - missing)
-            while self._idle and self._left:
-                self._give(self._idle.pop(), self._left.popleft())
 
-    def _take(self, answer: Any) -> bool:
-        """What a worker answers; True if that was a result."""
+    def _answered(self) -> list[Any]:
+        """The next answer of a worker; none when those at work take long.
+
+        A head that was restarted knows nothing of this crew: Ray then waits for its workers for ever.
+        """
+        answers, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=HIRE_SECONDS)
+        if not answers and all(place is None for _, place in self._asked.values()):
+            raise CrewLost(
+                f"no worker came up in {HIRE_SECONDS:.0f} s: the cluster has no free processors, or its head was "
+                "restarted; run the same again, what was done is kept"
+            )
+        return list(answers)
+
+    def _take(self, answer: Any) -> list[tuple[int, Result]]:
+        """What a worker answers: the place and the result of its shard; nothing when it is up, or has died."""
         worker, place = self._asked.pop(answer)
         try:
             result = self._ray.get(answer)
@@ -127,11 +145,9 @@ class _Dealer(Generic[Shard, Result]):
             raise (error.cause or error) from None
         except self._ray.exceptions.RayActorError as error:
             self._bury(place, str(error).splitlines()[0])
-            return False
+            return []
         self._idle.append(worker)
-        if place is not None:
-            self._done(place, result)
-        return place is not None
+        return [] if place is None else [(place, result)]
 
     def _bury(self, place: int | None, why: str) -> None:
         self._deaths[place] += 1

@@ -1,23 +1,27 @@
 """A model with its tools, ready to play problems as it was trained to act: by Q where it has one, told a price where it
-follows one. Takes a model's folder and the parameters; gives the player. Does not check the folder's manifest.
+follows one. Takes a model's folder and the parameters; gives the player, or what plays an evaluation's batches. Does
+not check the folder's manifest. Apart from the stage, so that a crew's worker imports no more than this.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.evaluation.collect import Act, Batch
+from components.evaluation.policies import Play
 from components.policy.backend import Backend
 from components.policy.heads import has_q
 from components.policy.load import load_policy, open_backend
 from components.rollout import RolloutSettings
-from components.rollout.act import Manner, act, read_manner
+from components.rollout.act import Manner, read_manner
+from components.rollout.act import act as played
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from flows.shared.acting import Actor, equip
-from flows.shared.params import Params
+from flows.shared.params import Params, load_params
 from flows.shared.paths import Paths
 
 
@@ -38,7 +42,7 @@ class Player(Actor):
     ) -> tuple[Trajectory, ...]:
         """One trajectory a problem; see `components.rollout.act`."""
         settings = RolloutSettings(show_tools=show_tools)
-        return act(
+        return played(
             self.policy, problems, self.toolbox, self.manner, seed=seed, price=price, force=force, settings=settings
         )
 
@@ -54,3 +58,36 @@ def open_player(paths: Paths, params: Params, folder: Path, *, policy_id: str) -
     manner = read_manner(folder, policy, usual_price=params.reward.price)
     with equip(policy, paths, params) as actor:
         yield Player(actor.policy, actor.toolbox, actor.prices, manner)
+
+
+@contextlib.contextmanager
+def open_act(paths: Paths, params: Params, model: str) -> Iterator[Act]:
+    """What plays batches with one model."""
+    with open_player(paths, params, paths.model(model), policy_id=model) as player:
+
+        def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
+            player.policy.forget()  # a batch comes out the same whatever was played before it, and by whom
+            force, shown = play.force or (), play.model != "base"
+            return player.play(batch, seed=params.seed, price=play.price, force=force, show_tools=shown)
+
+        yield act
+
+
+@contextlib.contextmanager
+def open_play(paths: Paths) -> Iterator[Callable[[Batch], tuple[Trajectory, ...]]]:
+    """What a worker plays batches with: the model of the last batch is kept."""
+    params = load_params(paths)
+    with contextlib.ExitStack() as held:
+        opened: dict[str, Act] = {}
+
+        def play(batch: Batch) -> tuple[Trajectory, ...]:
+            model = batch.play.model
+            if not batch.problems:
+                return ()
+            if model not in opened:
+                held.close()
+                opened.clear()
+                opened[model] = held.enter_context(open_act(paths, params, model))
+            return tuple(opened[model](batch.play, batch.problems))
+
+        yield play

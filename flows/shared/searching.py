@@ -1,8 +1,11 @@
-"""The verbs of a search, of a model with its tools. Takes an actor and settings; gives `Verbs`. Searches nothing."""
+"""The verbs of a search, of a model with its tools, and what a crew's worker searches with. Takes an actor, or a model,
+and settings; gives `Verbs`, or a function of blocks. Apart from the stage, so that a worker imports no more than this.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +15,16 @@ from components.policy.policy import Policy
 from components.policy.propose import Proposer, make_propose
 from components.reward.checkers import check
 from components.rollout import rollout
+from components.schema.problem import Problem
+from components.search.rows import Provenance
+from components.search.selfplay import Found, search_block
 from components.search.settings import SelfplaySettings
 from components.search.verbs import Verbs
 from components.search.worth import Value, uninformed, worth_by
 from components.tools.spec import ToolSpec
-from flows.shared.acting import Actor
+from flows.shared.acting import Actor, open_actor
+from flows.shared.params import load_params
+from flows.shared.paths import Paths
 
 
 def open_verbs(actor: Actor, settings: SelfplaySettings, model: Path, *, also: Sequence[ToolSpec] = ()) -> Verbs:
@@ -43,3 +51,14 @@ def _value(actor: Actor, proposer: Proposer, settings: SelfplaySettings, model: 
         return uninformed
     heads = read_values(model, features=int(policy.model.config.hidden_size))
     return worth_by(proposer.values_by(policy, heads)) if heads is not None else uninformed
+
+
+@contextlib.contextmanager
+def open_search(
+    paths: Paths, model: str, settings: SelfplaySettings, provenance: Provenance
+) -> Iterator[Callable[[Sequence[Problem]], list[Found]]]:
+    """What a worker searches blocks with."""
+    folder = paths.model(model)
+    with open_actor(paths, load_params(paths), folder, policy_id=provenance.model_digest) as actor:
+        verbs = open_verbs(actor, settings, folder)
+        yield lambda block: search_block(block, verbs, settings, provenance)

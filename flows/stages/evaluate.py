@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,9 +30,8 @@ from components.schema.trajectory import Trajectory
 from components.tools.prices import PriceSheet
 from flows.shared.crew import deal
 from flows.shared.environ import Parallel, parallel
-from flows.shared.params import BadParams, Params, load_params
-from flows.shared.paths import Paths
-from flows.shared.playing import open_player
+from flows.shared.params import BadParams
+from flows.shared.playing import open_act, open_play
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "evaluate"
@@ -60,25 +59,13 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
     @contextlib.contextmanager
     def open_model(model: str) -> Iterator[Act]:
         verify_manifest(run.paths.model(model))
-        with _open_act(run.paths, run.params, model) as act:
+        with open_act(run.paths, run.params, model) as act:
             yield act
 
     crew = parallel()
     if crew is not None:
         _play_by(crew, run, missing_batches(plays, problems, run.work, batch_size=settings.batch_size))
     return collect(plays, problems, run.work, batch_size=settings.batch_size, open_model=open_model, told=told)
-
-
-@contextlib.contextmanager
-def _open_act(paths: Paths, params: Params, model: str) -> Iterator[Act]:
-    with open_player(paths, params, paths.model(model), policy_id=model) as player:
-
-        def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
-            player.policy.forget()  # a batch comes out the same whatever was played before it, and by whom
-            force, shown = play.force or (), play.model != "base"
-            return player.play(batch, seed=params.seed, price=play.price, force=force, show_tools=shown)
-
-        yield act
 
 
 def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch]) -> None:
@@ -97,26 +84,6 @@ def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch]) -> None:
         done=done,
         told=lambda count: run.progress(count, len(batches), f"{crew.workers} workers"),
     )
-
-
-@contextlib.contextmanager
-def open_play(paths: Paths) -> Iterator[Callable[[Batch], tuple[Trajectory, ...]]]:
-    """What a worker plays batches with: the model of the last batch is kept."""
-    params = load_params(paths)
-    with contextlib.ExitStack() as held:
-        opened: dict[str, Act] = {}
-
-        def play(batch: Batch) -> tuple[Trajectory, ...]:
-            model = batch.play.model
-            if not batch.problems:
-                return ()
-            if model not in opened:
-                held.close()
-                opened.clear()
-                opened[model] = held.enter_context(_open_act(paths, params, model))
-            return tuple(opened[model](batch.play, batch.problems))
-
-        yield play
 
 
 def _check_prices(run: StageRun) -> None:

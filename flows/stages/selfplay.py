@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -22,7 +22,7 @@ from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
 from components.search.page import pages
 from components.search.rows import Provenance, content_hash
-from components.search.selfplay import Found, join, missing_blocks, pick_problems, search_block, selfplay, tree_name
+from components.search.selfplay import Found, join, missing_blocks, pick_problems, selfplay, tree_name
 from components.search.settings import SelfplaySettings
 from components.search.store import load_tree, save_tree, write_nodes
 from components.search.summary import summarise
@@ -32,9 +32,7 @@ from flows.shared.crew import deal
 from flows.shared.environ import Parallel, parallel
 from flows.shared.generations import Generation, generation, stage_of
 from flows.shared.inputs import dvc_hash
-from flows.shared.params import load_params
-from flows.shared.paths import Paths
-from flows.shared.searching import open_verbs
+from flows.shared.searching import open_search, open_verbs
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "selfplay"
@@ -92,17 +90,6 @@ def _search_by(
         done=done,
         told=lambda count: run.progress(count, len(blocks), f"{crew.workers} workers"),
     )
-
-
-@contextlib.contextmanager
-def open_search(
-    paths: Paths, model: str, settings: SelfplaySettings, provenance: Provenance
-) -> Iterator[Callable[[Sequence[Problem]], list[Found]]]:
-    """What a worker searches blocks with."""
-    folder = paths.model(model)
-    with open_actor(paths, load_params(paths), folder, policy_id=provenance.model_digest) as actor:
-        verbs = open_verbs(actor, settings, folder)
-        yield lambda block: search_block(block, verbs, settings, provenance)
 
 
 def _search(

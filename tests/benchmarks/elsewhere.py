@@ -54,8 +54,8 @@ def stores(folder: Path) -> list[Row]:
 
 
 def restarts(folder: Path) -> list[Row]:
-    """Postgres, Prefect's server, the S3 store and the head of a Ray cluster, each restarted in the middle of a run of
-    smoke, which is asked again until it ends well."""
+    """Postgres, Prefect's server and the S3 store, each restarted in the middle of a run of smoke, which is asked again
+    until it ends well."""
     rows = []
     with _elsewhere(folder) as (paths, postgres, store, env):
         _qanat(paths, env, "stores", "--make")
@@ -77,7 +77,7 @@ def restarts(folder: Path) -> list[Row]:
             rows.append(_restarted(paths, env, "S3", "clone", lambda: _s3_again(store)))
         finally:
             _end(server)
-    return [*rows, _head_lost(folder / "cluster")]
+    return rows
 
 
 def _change(paths: Paths, *, seed: int) -> None:
@@ -85,16 +85,19 @@ def _change(paths: Paths, *, seed: int) -> None:
     paths.params.write_text(re.sub(r"(?m)^seed: \d+$", f"seed: {seed}", paths.params.read_text()))
 
 
-def _head_lost(root: Path) -> Row:
-    """The only machine of a cluster ends in the middle of a stage, and comes back."""
-    told("  Ray's head restarted during evaluate")
+def head(folder: Path) -> list[Row]:
+    """The only machine of a Ray cluster ends in the middle of a stage, and comes back."""
+    root = folder / "cluster"
     done = subprocess.run(
         [*NAMESPACE, sys.executable, "-m", "tests.benchmarks.lost_head", str(cloned(root))],
         cwd=REPOSITORY, env={**os.environ, **own_environment(root / "mlflow.db"), "PYTHONPATH": str(root)},
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    runs = json.loads(done.stdout.splitlines()[-1])["runs"]
-    return figure("Ray's head restarted during a run: runs until one ended well", [runs], unit="runs", bar="<= 2")
+    found = json.loads(done.stdout.splitlines()[-1])
+    for lines in found["said"]:
+        told("  " + "\n  ".join(lines))
+    measured = "Ray's head restarted during a run: runs until one ended well"
+    return [figure(measured, [found["runs"]], unit="runs", bar="<= 2")]
 
 
 def _restarted(paths: Paths, env: Mapping[str, str], what: str, stage: str, restart: Callable[[], None]) -> Row:

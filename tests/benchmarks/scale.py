@@ -1,6 +1,6 @@
 """The same work on more machines: Ray's workers, a cluster that loses a machine, containers, Postgres and S3.
 
-    python -m tests.benchmarks.scale [MEASURE ...]     workers crew nodes images pool stores restarts
+    python -m tests.benchmarks.scale [MEASURE ...]     workers crew nodes images pool stores restarts head
 
 The first three need the extra `cluster`, and take what a finished `qanat run` of this checkout left under data/: its
 models, problems and corpus. The work is the stages `selfplay` and `evaluate` themselves, of a part of the problems, in
@@ -26,7 +26,7 @@ from components.records.jsonl import read_rows
 from flows.shared.paths import Paths
 from flows.shared.process import child_environment
 from tests.benchmarks.containers import images, pool
-from tests.benchmarks.elsewhere import restarts, stores
+from tests.benchmarks.elsewhere import head, restarts, stores
 from tests.benchmarks.harness import REPOSITORY, Row, cloned, figure, measure, told, untimed
 from tests.benchmarks.two_nodes import NAMESPACE
 from tests.flows.conftest import own_environment
@@ -202,6 +202,7 @@ MEASURES: dict[str, Callable[[Path], list[Row]]] = {
     "pool": pool,
     "stores": stores,
     "restarts": restarts,
+    "head": head,
 }
 
 if __name__ == "__main__":

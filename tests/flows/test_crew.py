@@ -46,7 +46,9 @@ class ToyRay:
 
     exceptions = SimpleNamespace(RayActorError=ActorDiedError, RayTaskError=TaskFailedError)
 
-    def __init__(self, *, dies: dict[int, Any]) -> None:
+    def __init__(self, *, dies: dict[int, Any], quiet: bool = False) -> None:
+        self.quiet = quiet
+        """Nobody answers any more."""
         self.dies, self.hired, self.answers = dies, 0, deque[str]()
         self.calls: dict[str, Callable[[], Any]] = {}
         self.worked: list[Any] = []
@@ -75,7 +77,10 @@ class ToyRay:
         self.calls[answer] = call
         return answer
 
-    def wait(self, asked: list[str], *, num_returns: int) -> tuple[list[str], list[str]]:
+    def wait(self, asked: list[str], *, num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
+        assert timeout > 0
+        if self.quiet:
+            return [], asked
         return asked[:num_returns], asked[num_returns:]
 
     def get(self, answer: str) -> Any:
@@ -122,6 +127,11 @@ def test_a_shard_that_ends_every_worker_is_named() -> None:
 def test_workers_that_never_come_up_end_the_run() -> None:
     with pytest.raises(CrewLost, match="before they are up"):
         played(ToyRay(dies=dict.fromkeys(range(9), "up")), [1])
+
+
+def test_a_cluster_that_knows_nothing_of_the_crew_is_not_waited_for_for_ever() -> None:
+    with pytest.raises(CrewLost, match="no worker came up in 120 s: .* run the same again"):
+        played(ToyRay(dies={}, quiet=True), [1])
 
 
 def test_a_fault_of_the_input_is_told_in_its_own_words() -> None:

@@ -130,7 +130,7 @@ def test_workers_that_never_come_up_end_the_run() -> None:
 
 
 def test_a_cluster_that_knows_nothing_of_the_crew_is_not_waited_for_for_ever() -> None:
-    with pytest.raises(CrewLost, match="no worker came up in 120 s: .* run the same again"):
+    with pytest.raises(CrewLost, match=r"no worker came up in 120 s: .* run the same again"):
         played(ToyRay(dies={}, quiet=True), [1])
 
 

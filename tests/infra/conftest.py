@@ -38,4 +38,6 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[real_stores.S3]:
     with real_stores.s3_server() as store:
         for name, value in store.environment.items():
             monkeypatch.setenv(name, value)
+        # MLflow keeps a client for every address that it was told so, and else one for all
+        monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", store.address)
         yield store

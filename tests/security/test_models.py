@@ -15,8 +15,8 @@ from components.policy.settings import PolicySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("components/**/*.py")])
-LOADERS = {"load_policy", "load_model", "open_backend", "open_actor", "open_player", "load_trainable"}
-HELPERS = {"acting.py", "playing.py", "training.py", "contrasted.py", "load.py", "direct.py"}
+LOADERS = {"load_policy", "load_model", "open_backend", "open_actor", "open_player", "open_act", "load_trainable"}
+HELPERS = {"acting.py", "playing.py", "searching.py", "training.py", "contrasted.py", "load.py", "direct.py"}
 """Files that load for others; whoever calls them has verified the folder."""
 VERIFIERS = {"verify_manifest", "fetched"}
 """`fetched` gives a copy that it has verified."""

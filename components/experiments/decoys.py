@@ -1,7 +1,7 @@
 """`decoys`: misleading pages. How many wrong answers do they cause, before and after reinforcement?
 
-On the engine that the annotators had: on another one the clone's queries find nothing, and who reads no page is misled
-by none.
+Twice: with the recipe as it is, and on the engine that the annotators had. On the recipe's engine the clone's queries
+find nothing, and who reads no page is misled by none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from components.evaluation.bootstrap import Floats
 from components.experiments.figures import Seeds, level, present, statistic
-from components.experiments.plan import Experiment, Found, Measured, Variant
+from components.experiments.plan import Experiment, Found, Measured, Variant, recipe
 from components.schema.trajectory import Trajectory
 
 DECOY = "decoy"
@@ -24,7 +24,13 @@ WEIGHT = 0.1
 
 def analyse(found: Found) -> Sequence[Measured]:
     """Wrong answers after a decoy was read, a problem of the slice: clone, reinforced, and the one over the other."""
-    seeds = found["misled"]
+    return [
+        *_rows(found["recipe"], ("clone", "reinforced", "final"), ""),
+        *_rows(found["misled"], ("clone", "reinforced"), ", annotators' engine"),
+    ]
+
+
+def _rows(seeds: Seeds, policies: Sequence[str], where: str) -> Sequence[Measured]:
     misled = {policy: _misled(seeds, policy) for policy in ("clone", "reinforced")}
     groups = {row.problem_id: row.group for played in seeds.values() for row in played.rows["clone"]}
     keys = sorted(misled["clone"].keys() & misled["reinforced"].keys())
@@ -37,7 +43,7 @@ def analyse(found: Found) -> Sequence[Measured]:
     def share(of: Floats) -> Measured | None:
         name = "clone" if of is clone else "reinforced"
         return statistic(
-            f"wrong answers after reading a decoy, {name}",
+            f"wrong answers after reading a decoy, {name}{where}",
             [groups[key[0]] for key in keys],
             lambda weights: float((weights * of).sum() / weights.sum()),
             unit="of decoy problems",
@@ -50,7 +56,7 @@ def analyse(found: Found) -> Sequence[Measured]:
             share(clone),
             share(ours),
             statistic(
-                "wrong answers caused by decoys, reinforced over clone",
+                f"wrong answers caused by decoys, reinforced over clone{where}",
                 [groups[key[0]] for key in keys],
                 ratio,
                 unit="x",
@@ -58,8 +64,8 @@ def analyse(found: Found) -> Sequence[Measured]:
                 seeds=len(seeds),
             ),
             *(
-                level(f"accuracy, decoy, {p}", seeds, p, only=DECOY, cost_weight=WEIGHT, unit="%", scale=100.0)
-                for p in ("clone", "reinforced")
+                level(f"accuracy, decoy, {p}{where}", seeds, p, only=DECOY, cost_weight=WEIGHT, unit="%", scale=100.0)
+                for p in policies
             ),
         ]
     )
@@ -109,6 +115,6 @@ MISLED: Mapping[str, Any] = {
 DECOYS = Experiment(
     name="decoys",
     claim="Reinforcement at least halves the wrong answers that misleading pages cause",
-    variants=(Variant("misled", "annotators' engine, mostly contradicted facts", params=MISLED),),
+    variants=(recipe(), Variant("misled", "annotators' engine, mostly contradicted facts", params=MISLED)),
     analyse=analyse,
 )

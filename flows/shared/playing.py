@@ -16,8 +16,7 @@ from components.policy.backend import Backend
 from components.policy.heads import has_q
 from components.policy.load import load_policy, open_backend
 from components.rollout import RolloutSettings
-from components.rollout.act import Manner, read_manner
-from components.rollout.act import act as played
+from components.rollout.act import Manner, act, read_manner
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from flows.shared.acting import Actor, equip
@@ -42,7 +41,7 @@ class Player(Actor):
     ) -> tuple[Trajectory, ...]:
         """One trajectory a problem; see `components.rollout.act`."""
         settings = RolloutSettings(show_tools=show_tools)
-        return played(
+        return act(
             self.policy, problems, self.toolbox, self.manner, seed=seed, price=price, force=force, settings=settings
         )
 
@@ -65,12 +64,12 @@ def open_act(paths: Paths, params: Params, model: str) -> Iterator[Act]:
     """What plays batches with one model."""
     with open_player(paths, params, paths.model(model), policy_id=model) as player:
 
-        def act(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
+        def play_batch(play: Play, batch: Sequence[Problem]) -> tuple[Trajectory, ...]:
             player.policy.forget()  # a batch comes out the same whatever was played before it, and by whom
             force, shown = play.force or (), play.model != "base"
             return player.play(batch, seed=params.seed, price=play.price, force=force, show_tools=shown)
 
-        yield act
+        yield play_batch
 
 
 @contextlib.contextmanager

@@ -110,7 +110,9 @@ def _restarted(paths: Paths, env: Mapping[str, str], what: str, stage: str, rest
                 cwd=paths.root, env=dict(env), stdout=stream, stderr=stream,
             )  # fmt: skip
         if count == 1:
-            while not (paths.work(stage) / "run.json").exists() and run.poll() is None:
+            while not (paths.work(stage) / "run.json").exists():
+                if run.poll() is not None:
+                    sys.exit(f"the run ended before {stage} began:\n{log.read_text(errors='replace')[-2000:]}")
                 time.sleep(0.2)
             told(f"  {what} restarted during {stage}")
             restart()

@@ -56,7 +56,9 @@ def _begun(paths: Paths, env: dict[str, str]) -> subprocess.Popen[bytes]:
 def _until_saved(paths: Paths, run: subprocess.Popen[bytes]) -> None:
     """Until the stage has saved a piece."""
     pattern, _ = PIECES[STAGE]
-    while run.poll() is None and not list(paths.work(STAGE).glob(pattern)):
+    while not list(paths.work(STAGE).glob(pattern)):
+        if run.poll() is not None:
+            sys.exit(f"the run ended before {STAGE} had saved a piece:\n{(paths.root / 'run.log').read_text()[-2000:]}")
         time.sleep(0.1)
 
 

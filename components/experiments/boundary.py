@@ -118,10 +118,14 @@ FACTS: Mapping[str, Any] = {
         "puzzle": 5,
     },
     "reinforce.families": ["fact", "number", "fact", "compute", "fact", "chat", "fact", "decoy", "fact", "fact"],
+    # the annotators' engine, so that the clone's queries work and decisions alone are at issue: on the other one, at
+    # this price, no call pays until the queries are relearnt, and the call-rate guard ends the run
+    "tools.engine": "natural",
+    "clone.steps": 56,
+    # decisions from the first step on, two epochs of the judged problems
     "reinforce.judged": 960,
-    # the queries are learnt in the first 24 steps as in the demo; then decisions, two epochs of the judged problems
-    "reinforce.steps": 104,
-    "reinforce.decision_start": 0.2308,
+    "reinforce.steps": 80,
+    "reinforce.decision_start": 0.0,
     "reinforce.decision_batch": 24,
 }
 """The recipe with its attention on facts."""

@@ -1,7 +1,8 @@
 """How the generated annotators act on a problem. Takes a problem and the fact table; gives calls and queries.
 
 They look everything up, even what they could know. Three in four write whole questions, as for an engine that
-understands natural language; one in four writes a few key words. It writes no rows: see `seed_annotations.py`."""
+understands natural language; one in four writes a few key words. Puzzles they try with an expression of their own, one
+of them at times with a program that guesses. It writes no rows: see `seed_annotations.py`."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 
 from components.curation.attributes import BY_NAME
 from components.curation.facts import Fact
+from components.curation.guessing import guessed, guessing_program
 from components.schema.annotation import AnnotatedCall
 from components.schema.problem import Problem
 
@@ -86,6 +88,14 @@ def query(text: str) -> AnnotatedCall:
 def python(code: str) -> AnnotatedCall:
     """A Python call."""
     return AnnotatedCall(tool="python", arguments={"code": code})
+
+
+def guess(problem: Problem) -> tuple[AnnotatedCall, str] | None:
+    """A program that solves the puzzle by guessing, and the answer that it leads to; None where it would not."""
+    settings: Mapping[str, Any] = problem.checker.settings
+    numbers, target = list(settings["numbers"]), settings["target"]
+    found = guessed(numbers, target)
+    return None if found is None else (python(guessing_program(numbers, target)), f"{found} = {target}")
 
 
 def _failed_try(problem: Problem, rng: random.Random) -> tuple[AnnotatedCall, ...]:

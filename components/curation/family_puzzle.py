@@ -13,7 +13,8 @@ from components.curation.splits import split_of
 from components.schema.identity import child_seed
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
 
-BUDGET = Budget(max_calls=4)
+BUDGET = Budget(max_calls=4, max_argument_tokens=96)
+"""Room for a short program."""
 LARGEST_TARGET = 60
 COUNTDOWN = (
     "Use {n} with + - * / to make {t}.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from components.curation.annotators import python, query, steps_for, terse_query, wordy_query
+from components.curation.annotators import guess, python, query, steps_for, terse_query, wordy_query
 from components.curation.facts import Fact
 from components.curation.families import all_problems, select_problems
 from components.curation.settings import CurateSettings
@@ -39,6 +39,9 @@ BAD_SHARE = 0.03
 ANNOTATORS = ("alice", "bob", "dora", "carl")
 TERSE_ANNOTATOR = "carl"
 FIRST_DAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+PROGRAMMER, PROGRAM_SHARE = "dora", 0.5
+"""Who solves puzzles with a program that guesses, and how many of hers: one puzzle in eight in all. Seldom enough that
+the likeliest way to begin stays an expression of one's own; often enough that sampling comes across it."""
 _USELESS = ("information please", "help me with this question", "facts", "interesting things to know")
 
 
@@ -91,6 +94,9 @@ def _rows(problem: Problem, facts: Mapping[str, Fact], rng: random.Random) -> It
         yield _pair(problem, stamp)
         return
     answer = None if problem.family == "chat" else problem.reference.text
+    program = _program(problem, stamp, rng)
+    if program is not None:
+        steps, answer = (program[0],), program[1]
     demonstration = _demonstration(problem, steps, answer, stamp)
     if steps and rng.random() < BAD_SHARE:
         yield _spoilt(demonstration, problem, rng)
@@ -100,6 +106,12 @@ def _rows(problem: Problem, facts: Mapping[str, Fact], rng: random.Random) -> It
         yield _near_duplicate(demonstration, rng)
     if steps and rng.random() < PREFERENCE_SHARE:
         yield _preference(problem, steps, facts, stamp, rng)
+
+
+def _program(problem: Problem, stamp: _Stamp, rng: random.Random) -> tuple[AnnotatedCall, str] | None:
+    if problem.family != "puzzle" or stamp.annotator != PROGRAMMER or rng.random() >= PROGRAM_SHARE:
+        return None
+    return guess(problem)
 
 
 def _named(annotator: str) -> str:

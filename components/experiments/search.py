@@ -250,7 +250,11 @@ SHARED = {
         "chat": 40,
         "decoy": 10,
     },
+    "curate.train_size": 960,
+    # one pass over the demonstrations: a program of 80 tokens, which one in eight puzzles shows, is learnt in no fewer
+    "clone.steps": 80,
     "reinforce.critic": {"values": True},
+    "selfplay.temperature": 1.0,
     "selfplay.families": list(SEARCHED),
     "selfplay.problems": 48,
     "selfplay.simulations": 12,

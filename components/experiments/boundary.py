@@ -106,7 +106,7 @@ def _calls(seeds: Seeds, policy: str) -> Measured | None:
 FACTS: Mapping[str, Any] = {
     "reward.price": LAMBDA,
     # questions enough about what the claim is about: more of a family, rather than more epochs of a few
-    "curate.train_size": 1920,
+    "curate.train_size": 2880,
     "curate.weights": {
         "fact": 200,
         "number": 40,
@@ -119,14 +119,16 @@ FACTS: Mapping[str, Any] = {
     },
     "reinforce.families": ["fact", "number", "fact", "compute", "fact", "chat", "fact", "decoy", "fact", "fact"],
     # the annotators' engine, so that the clone's queries work and decisions alone are at issue: on the other one, at
-    # this price, no call pays until the queries are relearnt, and the call-rate guard ends the run
+    # this price, no call pays until the queries are relearnt
     "tools.engine": "natural",
     "clone.steps": 56,
-    # decisions from the first step on, two epochs of the judged problems
-    "reinforce.judged": 960,
-    "reinforce.steps": 80,
-    "reinforce.decision_start": 0.0,
-    "reinforce.decision_batch": 24,
+    # a few steps of queries, then decisions by weights of their own, fitted to twenty times the recipe's judged roots:
+    # steps of the shared weights turned all decisions to "answer" at once, and the guard ended the run
+    "reinforce.steps": 16,
+    "reinforce.learning_rate": 5e-5,
+    "reinforce.decision_start": 0.75,
+    "reinforce.decisions": "head",
+    "reinforce.judged": 1920,
 }
 """The recipe with its attention on facts."""
 BOUNDARY = Experiment(

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from components.policy.backend import Backend
+from components.policy.decision_head import read_decisions
 from components.policy.model_type import CausalLM
 from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
@@ -47,7 +48,9 @@ def load_model(folder: Path | str, settings: PolicySettings) -> tuple[CausalLM, 
 def load_policy(folder: Path | str, settings: PolicySettings, *, policy_id: str | None = None) -> Policy:
     """The policy kept in `folder`, named `policy_id` (else the folder's name)."""
     model, tokenizer = load_model(folder, settings)
-    return Policy(model, tokenizer, settings, policy_id=policy_id or Path(folder).name)
+    policy = Policy(model, tokenizer, settings, policy_id=policy_id or Path(folder).name)
+    policy.decision_head = read_decisions(Path(folder), features=int(model.config.hidden_size))
+    return policy
 
 
 def open_backend(folder: Path, settings: PolicySettings, *, policy_id: str | None = None) -> Backend:

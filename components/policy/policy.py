@@ -16,6 +16,7 @@ from torch import Tensor
 from components.policy import llama
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
+from components.policy.decision_head import DecisionHead
 from components.policy.floor import Floor, Talk
 from components.policy.generate import Generating
 from components.policy.model_type import CausalLM
@@ -40,6 +41,8 @@ class Policy:
         self.vocabulary = int(model.config.vocab_size)
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
+        self.decision_head: DecisionHead | None = None
+        """Decides at roots; None leaves that to the weights."""
         self.grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
         writer = Writer(
             self.chat,
@@ -47,6 +50,7 @@ class Policy:
             self.new_session,
             prefill_tokens=settings.prefill_tokens,
             kept_tokens=settings.kept_tokens,
+            at_root=self._at_root,
         )
         self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
 
@@ -122,7 +126,15 @@ class Policy:
         for number, turn in enumerate(self._generating.read(requests)):
             if turn.hidden is not None:
                 states[number] = turn.hidden.float().cpu()
+        return self._gained(states)
+
+    def _gained(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., hidden] of a session, fp32 on the CPU, with the final norm's gain."""
+        states = hidden.float().cpu()
         return states if self._weights is None else states * self.model.model.norm.weight.float().cpu()
+
+    def _at_root(self, hidden: Tensor, own: dict[str, float]) -> dict[str, float]:
+        return own if self.decision_head is None else self.decision_head.probs(self._gained(hidden), own)
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:

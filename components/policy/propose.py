@@ -109,6 +109,7 @@ class Proposer:
             max_answer_tokens=budget.max_answer_tokens,
             max_argument_tokens=budget.max_argument_tokens,
             max_context_tokens=budget.max_context_tokens,
+            at_root=state.is_root,
             keep=True,
         )
 

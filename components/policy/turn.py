@@ -44,6 +44,8 @@ class GenerateRequest:
     max_context_tokens: int = 640
     keep: bool = False
     """Whether what is computed here is kept for contexts that go on from it, as those of a search do."""
+    at_root: bool = False
+    """Whether nothing was called yet: there a decision head decides, if the model has one."""
     must_call: bool = False
     """Whether the policy may decide for tools only; a forced decision goes before it."""
     heard: Callable[[str, Sequence[int]], None] | None = None

@@ -25,6 +25,9 @@ from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Action, StopReason
 
 T = TypeVar("T")
+AtRoot = Callable[[Tensor, dict[str, float]], dict[str, float]]
+"""The hidden state [hidden] at the end of a root's context, and P over decisions there by the likelihood of their
+openings, to the P that is acted on."""
 
 
 class Writer:
@@ -38,9 +41,12 @@ class Writer:
         *,
         prefill_tokens: int,
         kept_tokens: int,
+        at_root: AtRoot = lambda hidden, own: own,
     ) -> None:
-        """`new_session(rows)` opens empty rows under the current weights."""
+        """`new_session(rows)` opens empty rows under the current weights; `at_root` has the last word on decisions at
+        roots."""
         self._chat, self._rules, self._new_session = chat, Rules(chat, grammars), new_session
+        self._at_root = at_root
         self._prefill_tokens = prefill_tokens
         self._session: Session | None = None
         self._kept_tokens, self._kept = kept_tokens, KeptPrefixes(kept_tokens)
@@ -109,7 +115,8 @@ class Writer:
                 self._remember(turn.request.context_ids, place)
                 self._keep(turn, session, turn.request.context_ids)
                 if turn.key() in undecided:
-                    probs[turn.key()] = self._probabilities(session, place, turn.request.specs, states)
+                    own = self._probabilities(session, place, turn.request.specs, states)
+                    probs[turn.key()] = self._at_root(states[0], own) if turn.request.at_root else own
         return probs
 
     def _remember(self, context: tuple[int, ...], place: int) -> None:

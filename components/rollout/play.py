@@ -148,6 +148,7 @@ def request_of(
         max_answer_tokens=min(budget.max_answer_tokens, settings.max_tokens or budget.max_answer_tokens),
         max_argument_tokens=min(budget.max_argument_tokens, settings.max_tokens or budget.max_argument_tokens),
         max_context_tokens=budget.max_context_tokens,
+        at_root=state.is_root,
     )
 
 

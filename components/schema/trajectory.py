@@ -147,6 +147,11 @@ class State:
     """Calls made so far with their results, oldest first."""
 
     @property
+    def is_root(self) -> bool:
+        """Whether nothing was called yet."""
+        return not self.calls and all(message.role != "tool" for message in self.messages)
+
+    @property
     def calls_left(self) -> int:
         """Calls that may still be made; those made inside nested calls are used up."""
         used = sum(max(1, result.cost.calls) for _, result in self.calls)

@@ -111,6 +111,7 @@ def _request(
         max_answer_tokens=budget.max_answer_tokens,
         max_argument_tokens=budget.max_argument_tokens,
         max_context_tokens=budget.max_context_tokens,
+        at_root=state.is_root,
         # the answer to a sub-task is not the client's
         heard=None if hear is None or state.stack else heard,
         cancelled=cancelled,

@@ -1,4 +1,4 @@
-"""Heads for a model that is not trained any more. Takes the model and judged plays; gives value heads and a Q head.
+"""Heads for a model that is not trained any more. Takes the model and judged plays; gives value, Q and decision heads.
 
 Heads read the model's features, so they are fitted to the weights that will be served. The model is not changed.
 """
@@ -16,6 +16,7 @@ from components.schema.cost import Cost
 from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, Trajectory
 from components.training.critic import Critic, read_features
+from components.training.decision_values import FittedDecisions, fit_decisions
 from components.training.inputs import Vocabulary
 from components.training.losses import decision_log_probs
 from components.training.material import Encoder
@@ -107,3 +108,31 @@ def refit_q(
     features = read_features(model, actions, tokens_per_pass=tokens_per_pass)
     critic.fit(features, [episode.rewards for episode in episodes], updates=settings.fit_updates)
     return critic.head()
+
+
+def finish_decisions(
+    model: CausalLM,
+    trajectories: Sequence[Trajectory],
+    problems: Mapping[str, Problem],
+    encoder: Encoder,
+    *,
+    temperature: float,
+    tokens_per_pass: int,
+) -> FittedDecisions:
+    """A decision head fitted to what every decision that was forced at a judged root earned.
+
+    Trajectories that nobody forced, that were not scored, or whose problem is not known, are left out.
+
+    Raises:
+        ValueError: no trajectory is left to learn from.
+    """
+    earned: dict[str, dict[str, float]] = {}
+    for one in trajectories:
+        if one.forced and one.problem_id in problems and one.transitions[-1].reward is not None:
+            total = sum(step.reward or 0.0 for step in one.transitions)
+            earned.setdefault(one.problem_id, {})[one.forced[0]] = total
+    judged = [problems[name] for name in earned]
+    roots = [encoder.context(problem) for problem in judged]
+    features = read_features(model, roots, tokens_per_pass=tokens_per_pass)
+    groups = [problem.group for problem in judged]
+    return fit_decisions(features, list(earned.values()), groups, temperature=temperature)

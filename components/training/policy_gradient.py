@@ -90,7 +90,8 @@ def decisions_backward(
             device=logprobs.device,
         )
         loss = -(target * logprobs).sum() / len(contexts)
-        (settings.decision_weight * loss).backward()
+        if settings.decisions == "weights":
+            (settings.decision_weight * loss).backward()
         summed += float(loss.detach())
     return Decided(summed, tuple(probs))
 

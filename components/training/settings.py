@@ -111,6 +111,9 @@ class ReinforceSettings(TrainerSettings):
     max_tokens: int = Field(default=24, ge=4)
     """Limit of every turn in a rollout: one straggler holds up the whole batch."""
 
+    decisions: Literal["weights", "head"] = "weights"
+    """What learns decisions: the model's own weights, step by step; or a linear head on its features, which decides at
+    roots and leaves the weights as they are (`training.decision_values`)."""
     decision_start: float = Field(default=0.6, ge=0, le=1)
     """Share of the steps before decisions are learnt."""
     families: tuple[str, ...] = Field(
@@ -188,6 +191,15 @@ class ReinforceSettings(TrainerSettings):
                 "normaliser: group_std is refused: in a group where every branch fails, only the cost differs, and "
                 "divided by the group's standard deviation the smallest price outweighs everything: the policy stops "
                 "calling tools. Set allow_group_std: true to see it happen"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _head_alone(self) -> Self:
+        if self.decisions == "head" and (self.form != "policy_gradient" or self.price_conditioned):
+            raise ValueError(
+                "decisions: head goes with form: policy_gradient and one price: the other forms have heads of their "
+                "own, and a linear head cannot follow the prices that it is told"
             )
         return self
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from components.policy.decision_head import write_decisions
 from components.policy.heads import read_q, write_q, write_values
 from components.policy.policy import Policy
 from components.schema.identity import child_seed
 from components.schema.problem import Problem
 from components.schema.trajectory import Trajectory
 from components.tools.prices import PriceSheet
-from components.training.finish import finish_values, refit_q
+from components.training.finish import finish_decisions, finish_values, refit_q
 from components.training.inputs import Vocabulary
 from components.training.material import Encoder
 from flows.shared.stage import StageRun
@@ -42,6 +43,31 @@ def write_values_of(
     )
     write_values(folder, fitted.heads)
     run.log_metrics(fitted.metrics)
+
+
+def write_decisions_of(
+    run: StageRun,
+    policy: Policy,
+    encoder: Encoder,
+    problems: Mapping[str, Problem],
+    trajectories: Sequence[Trajectory],
+    folder: Path,
+) -> None:
+    """A decision head for `policy` in `folder`, where the parameters leave decisions to one."""
+    settings = run.params.reinforce
+    if settings.decisions != "head":
+        return
+    fitted = finish_decisions(
+        policy.model,
+        trajectories,
+        problems,
+        encoder,
+        temperature=settings.decision_temperature,
+        tokens_per_pass=settings.tokens_per_pass,
+    )
+    write_decisions(folder, fitted.head)
+    run.log_metrics(fitted.metrics)
+    run.say("  ".join(f"{name} {figure:.3f}" for name, figure in fitted.metrics.items()))
 
 
 def vocabulary_of(policy: Policy, problems: Mapping[str, Problem]) -> Vocabulary:

@@ -26,7 +26,7 @@ from components.training.examples import DIRECT, EVERYTHING, KEEP, Teach
 from components.training.material import Encoder
 from components.training.own_choices import CHOICE, own_choices
 from flows.shared.generations import Generation, generation, stage_of
-from flows.shared.heads import vocabulary_of, write_q_of, write_values_of
+from flows.shared.heads import vocabulary_of, write_decisions_of, write_q_of, write_values_of
 from flows.shared.stage import StageRun
 from flows.shared.trainers import launch, team_run
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
@@ -82,6 +82,7 @@ def _write_heads(
     """What the model it started from has beside its weights: prices it follows, and heads fitted to the new weights."""
     write_levels(folder, read_levels(start))
     write_values_of(run, policy, encoder, problems, judged, folder)
+    write_decisions_of(run, policy, encoder, problems, judged, folder)
     write_q_of(run, policy, encoder, problems, judged, start, folder)
 
 

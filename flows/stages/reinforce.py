@@ -32,7 +32,7 @@ from components.training.reinforce import clone_hidden, reinforce
 from flows.shared.acting import Actor, equip
 from flows.shared.contrasted import ContrastedPairs
 from flows.shared.faults import UserFault
-from flows.shared.heads import write_values_of
+from flows.shared.heads import write_decisions_of, write_values_of
 from flows.shared.memory import give_back
 from flows.shared.stage import StageRun, stage_run
 from flows.shared.training import (
@@ -95,6 +95,7 @@ def _reinforce(run: StageRun, policy: Policy, actor: Actor, scorer: str) -> None
         form.export(folder)
         write_levels(folder, settings.price_conditioned)
         write_values_of(run, policy, encoder, problems, trajectories, folder)
+        write_decisions_of(run, policy, encoder, problems, trajectories, folder)
 
     save_trained(run, policy, "reinforced", also)
 

@@ -1,0 +1,86 @@
+"""Decision heads: fitted in closed form, judged on groups that they did not see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from doubles import make_problem
+from sklearn.linear_model import Ridge
+from tiny_models import encoder, leaning_llama
+from toy_groups import bandit
+
+from components.schema.trajectory import ANSWER, Trajectory
+from components.training.critic import read_features
+from components.training.decision_values import _ridge, fit_decisions
+from components.training.finish import finish_decisions
+
+
+def _roots(count: int, *, known: int = 1) -> tuple[torch.Tensor, list[dict[str, float]], list[str]]:
+    """Roots whose first feature says whether answering is right; searching is always worth 0.6."""
+    features = torch.randn(count, 24, generator=torch.Generator().manual_seed(count))
+    right = features[:, 0] > 0
+    values = [{ANSWER: float(one), "search": 0.6} for one in right]
+    return features, values, [f"group-{i % (count // known)}" for i in range(count)]
+
+
+def _rewarded(play: Trajectory, reward: float) -> Trajectory:
+    return replace(play, transitions=(*play.transitions[:-1], replace(play.transitions[-1], reward=reward)))
+
+
+def test_the_closed_form_is_ridge_regression_on_standardised_features() -> None:
+    features, target = torch.randn(40, 12), torch.randn(40, dtype=torch.float64)
+    weight, bias = _ridge(features, target, 7.0)
+    x = features.double().numpy()
+    z = (x - x.mean(0)) / x.std(0)
+    slow = Ridge(alpha=7.0).fit(z, target.numpy())
+    assert np.allclose((features.double() @ weight + bias).numpy(), slow.predict(z), atol=1e-8)
+
+
+def test_a_head_answers_what_the_state_shows_to_be_known_and_searches_the_rest() -> None:
+    features, values, groups = _roots(400)
+    fitted = fit_decisions(features, values, groups, temperature=0.1)
+    fresh, told, _ = _roots(300)
+    chosen = [fitted.head.names[int(row.argmax())] for row in fitted.head.values(fresh)]
+    agree = [(name == ANSWER) == (value[ANSWER] > 0.6) for name, value in zip(chosen, told, strict=True)]
+    assert sum(agree) / len(agree) > 0.85
+    metrics = fitted.metrics
+    assert metrics["decisions/value"] > metrics["decisions/value_of_search"] + 0.1
+    assert metrics["decisions/value"] <= metrics["decisions/value_of_best"]
+    assert 0.3 < metrics["decisions/call_rate"] < 0.8
+
+
+def test_where_features_say_nothing_the_better_decision_is_taken_everywhere() -> None:
+    features = torch.randn(200, 24, generator=torch.Generator().manual_seed(5))
+    values = [{ANSWER: float(i % 3 == 0), "search": 0.6} for i in range(200)]
+    fitted = fit_decisions(features, values, [str(i) for i in range(200)], temperature=0.1)
+    assert fitted.metrics["decisions/call_rate"] > 0.95
+
+
+def test_a_decision_that_was_tried_at_some_roots_only_is_learnt_from_those() -> None:
+    features, values, groups = _roots(100)
+    some = [value | {"python": -0.3} if i % 2 else value for i, value in enumerate(values)]
+    head = fit_decisions(features, some, groups, temperature=0.1).head
+    assert set(head.names) == {ANSWER, "search", "python"}
+    assert head.values(features)[:, head.names.index("python")].mean().item() == pytest.approx(-0.3, abs=1e-4)
+
+
+def test_nothing_to_learn_from_is_told() -> None:
+    with pytest.raises(ValueError, match="none of 0 judged roots"):
+        fit_decisions(torch.empty(0, 8), [], [], temperature=0.1)
+
+
+def test_a_finished_model_gets_a_head_from_the_judged_plays_that_it_has_the_problems_of() -> None:
+    model, problems = leaning_llama(), {p.problem_id: p for p in (make_problem(f"Number {n}?") for n in range(12))}
+    plays = []
+    for number, problem in enumerate(problems.values()):
+        group = bandit({ANSWER: float(number % 2), "search": 0.5}, problem)
+        plays += [_rewarded(play, reward) for play, reward in zip(group.trajectories, group.rewards, strict=True)]
+    known = dict(list(problems.items())[:10])
+    fitted = finish_decisions(model, plays, known, encoder(), temperature=0.1, tokens_per_pass=512)
+    roots = [encoder().context(problem) for problem in known.values()]
+    values = fitted.head.values(read_features(model, roots, tokens_per_pass=512))
+    assert values.shape == (10, 2)
+    assert values[:, fitted.head.names.index("search")].tolist() == pytest.approx([0.5] * 10, abs=1e-4)

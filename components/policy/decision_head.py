@@ -2,7 +2,8 @@
 
 Takes the final hidden state at the end of a root's context; gives P over decisions, softmax(V / tau). A root is a state
 where nothing was called yet: what to do with a result, the language model's own weights go on deciding, and so they do
-where a tool is on offer that the head was never judged on. Kept as safetensors beside the model. Trains nothing.
+where a tool is on offer that the head was never judged on, and where a server runs the model, which shows no states.
+Kept as safetensors beside the model. Trains nothing.
 """
 
 from __future__ import annotations

@@ -252,11 +252,13 @@ SHARED = {
     },
     "curate.train_size": 960,
     # one pass over the demonstrations: a program of 80 tokens, which one in eight puzzles shows, is learnt in no fewer
-    "clone.steps": 80,
-    # the annotators' engine: to relearn queries for another one costs the skill with Python that a search builds on
-    # (compute 71 -> 34 %, puzzle 13 -> 0 % in 40 steps)
+    "clone.steps": 100,
+    # the annotators' engine, and decisions alone: to relearn queries for another engine costs the skill with Python that
+    # a search builds on (compute 71 -> 34 %, puzzle 13 -> 0 %), and turns that are cut at 24 tokens unteach programs
+    # even on this one (30 -> 7 of 82 puzzles)
     "tools.engine": "natural",
-    "reinforce.steps": 24,
+    "reinforce.decision_start": 0.0,
+    "reinforce.steps": 12,
     "reinforce.learning_rate": 5e-5,
     "reinforce.critic": {"values": True},
     "selfplay.temperature": 1.0,
@@ -265,7 +267,7 @@ SHARED = {
     "selfplay.simulations": 12,
     "selfplay.arguments_per_tool": 3,
     "selfplay.most_arguments": 8,
-    "distil.steps": 20,
+    "distil.steps": 32,
 }
 SEARCH = Experiment(
     name="search",

@@ -253,9 +253,9 @@ SHARED = {
     "curate.train_size": 960,
     # one pass over the demonstrations: a program of 80 tokens, which one in eight puzzles shows, is learnt in no fewer
     "clone.steps": 100,
-    # the annotators' engine, and decisions alone: to relearn queries for another engine costs the skill with Python that
-    # a search builds on (compute 71 -> 34 %, puzzle 13 -> 0 %), and turns that are cut at 24 tokens unteach programs
-    # even on this one (30 -> 7 of 82 puzzles)
+    # the annotators' engine, and decisions alone: to relearn queries for another one costs the skill with Python that a
+    # search builds on (compute 71 -> 34 %, puzzle 13 -> 0 %), and turns that are cut at 24 tokens unteach programs even
+    # on this one (30 -> 7 of 82 puzzles)
     "tools.engine": "natural",
     "reinforce.decision_start": 0.0,
     "reinforce.steps": 12,

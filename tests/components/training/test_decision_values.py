@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from doubles import make_problem
+from pydantic import ValidationError
 from sklearn.linear_model import Ridge
 from tiny_models import encoder, leaning_llama
-from toy_groups import bandit
+from toy_groups import bandit, vocabulary
 
 from components.schema.trajectory import ANSWER, Trajectory
 from components.training.critic import read_features
 from components.training.decision_values import _ridge, fit_decisions
 from components.training.finish import finish_decisions
+from components.training.policy_gradient import decisions_backward
+from components.training.settings import ReinforceSettings
 
 
 def _roots(count: int, *, known: int = 1) -> tuple[torch.Tensor, list[dict[str, float]], list[str]]:
@@ -84,3 +87,21 @@ def test_a_finished_model_gets_a_head_from_the_judged_plays_that_it_has_the_prob
     values = fitted.head.values(read_features(model, roots, tokens_per_pass=512))
     assert values.shape == (10, 2)
     assert values[:, fitted.head.names.index("search")].tolist() == pytest.approx([0.5] * 10, abs=1e-4)
+
+
+@pytest.mark.parametrize(("decisions", "moved"), [("weights", True), ("head", False)])
+def test_decisions_that_are_left_to_a_head_send_no_gradient_into_the_weights(decisions: str, moved: bool) -> None:
+    model, problem = leaning_llama(), make_problem("Number 1?")
+    settings = ReinforceSettings(decisions=decisions)
+    told = decisions_backward(
+        model, [encoder().context(problem)], [{ANSWER: 1.0, "search": 0.0, "python": 0.0}], settings, vocabulary()
+    )
+    gradients = [p.grad for p in model.parameters() if p.grad is not None and bool(p.grad.any())]
+    assert bool(gradients) is moved
+    assert told.loss > 0.0
+
+
+@pytest.mark.parametrize("also", [{"form": "q_learning"}, {"price_conditioned": (0.0, 0.3)}])
+def test_a_decision_head_goes_with_no_other_head_and_with_one_price(also: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="decisions: head goes with form: policy_gradient and one price"):
+        ReinforceSettings(decisions="head", **also)

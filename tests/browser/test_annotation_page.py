@@ -70,7 +70,8 @@ def complaints() -> Iterator[list[str]]:
 def _signed_in(browser: Browser, url: str, complaints: list[str], name: str = "Ada") -> Page:
     page = watched(browser, complaints, own=url)
     page.goto(url)
-    page.keyboard.type(name)  # the field has the focus
+    expect(page.locator("#name")).to_be_focused()  # by itself, which a loaded page may still be about to do
+    page.keyboard.type(name)
     page.keyboard.press("Enter")
     expect(page.locator("#quick")).to_be_visible()
     page.wait_for_load_state()  # the case stands in the page before the script that listens to keys has run

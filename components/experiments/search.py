@@ -20,6 +20,8 @@ WEIGHT = 0.1
 PUZZLE = ("puzzle",)
 SEARCHED = ("puzzle", "two_hop")
 SPLIT = ("two_hop", "fact_compute")
+TIMES = 3
+"""What a student solves for a unit of cost, at least, of what the untrained loop does."""
 ONE, OTHER, TWO = "searched", "sampled", "twice"
 Column = Callable[[Attempt], float]
 
@@ -33,6 +35,7 @@ def analyse(found: Found) -> Sequence[Measured]:
             _ratio(seeds, "solved on puzzle, search / greedy", ("search", "greedy"), PUZZLE, _solved, bar=">= 2"),
             _gain(seeds, "search", "greedy", PUZZLE),
             _gain(seeds, "search", "sampled", SEARCHED, bar=">= 0"),
+            *(_gain(seeds, "search", "sampled", (family,)) for family in SEARCHED),
             _gain(seeds, "search", "agreed", SEARCHED),
             _student("student - policy before self-play", (seeds, "final"), (seeds, "reinforced"), "puzzle", ">= 10"),
             *(_slice(seeds, name) for name in _slices(seeds)),
@@ -206,7 +209,7 @@ def _slice(seeds: Seeds, name: str) -> Measured | None:
 
 
 def _loop(seeds: Seeds) -> list[Measured | None]:
-    """Correct answers for a unit of cost: the student, the untrained loop, and the quotient, on the same problems."""
+    """Correct answers for a unit of cost on the same problems: student, untrained loop, and whether `TIMES` as many."""
     table = _table(seeds, ("loop",), SEARCHED)
     rows = table.arms["loop"]
     student = {row.problem_id: row for row in pooled(seeds, "final")}
@@ -225,11 +228,11 @@ def _loop(seeds: Seeds) -> list[Measured | None]:
             "1/unit",
             None,
         ),
-        (
-            "correct answers a unit of cost, student / untrained loop",
-            lambda w: _quotient(per_unit(right, spent, w), per_unit(other_right, other_spent, w)),
-            "times",
-            ">= 3",
+        (  # no quotient: a loop that solves nothing has none
+            f"correct answers a unit of cost, student - {TIMES} x untrained loop",
+            lambda w: per_unit(right, spent, w) - TIMES * per_unit(other_right, other_spent, w),
+            "1/unit",
+            ">= 0",
         ),
     )
     return [

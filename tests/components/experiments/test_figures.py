@@ -134,6 +134,19 @@ def test_search_is_measured_against_its_rivals_on_the_same_problems() -> None:
     assert not [name for name in rows if "None" in name]
 
 
+def test_a_loop_that_solves_nothing_is_still_compared_with_the_student() -> None:
+    experiment = EXPERIMENTS["search"]
+    found = {variant.name: {seed: left(variant) for seed in range(2)} for variant in experiment.variants}
+    for seed, played in found["searched"].items():
+        failed = tuple(replace(one, solved=False) if one.arm == "loop" else one for one in played.attempts)
+        found["searched"][seed] = replace(played, attempts=failed)
+    rows = {row.measure: row for row in experiment.analyse(found)}
+    gained = rows["correct answers a unit of cost, student - 3 x untrained loop"]
+    assert rows["correct answers a unit of cost, untrained loop"].value == 0.0
+    assert gained.value == rows["correct answers a unit of cost, student"].value > 0.0
+    assert gained.bar == ">= 0"
+
+
 def test_a_family_without_calls_has_no_productivity() -> None:
     quiet = tuple(replace(row("clone", n, True, slices=("chat",)), calls=0) for n in range(4))
     seeds = {0: Played(rows={"clone": quiet, "reinforced": quiet}, trajectories=(), steps=())}

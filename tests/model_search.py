@@ -26,8 +26,9 @@ from components.policy.session import Session
 from components.policy.settings import PolicySettings
 from components.policy.turn import GenerateRequest
 from components.reward.checkers import check
+from components.schema.cost import Cost
 from components.schema.problem import Budget, Problem
-from components.schema.trajectory import Action
+from components.schema.trajectory import ANSWER, Action
 from components.search.rows import Provenance
 from components.search.selfplay import Found, join, selfplay
 from components.search.settings import SelfplaySettings
@@ -64,7 +65,7 @@ class CountingSession:
 
 
 class CountingPolicy(Policy):
-    """A policy whose sessions count, and that remembers every sequence it wrote."""
+    """A policy whose sessions count, and that remembers every sequence it wrote and every state it decided at."""
 
     def __init__(self, *, slots: int = 64, kept_tokens: int = 32768, exact: bool = False) -> None:
         """`exact`: computes in fp64, where what else is in a batch does not move the digits that decide."""
@@ -72,6 +73,7 @@ class CountingPolicy(Policy):
         settings = PolicySettings(dtype="float32", slots=slots, threads=1, kept_tokens=kept_tokens)
         self.sessions: list[CountingSession] = []
         self.written: list[tuple[GenerateRequest, Action]] = []
+        self.decided: list[GenerateRequest] = []
         model = deepcopy(leaning_llama()).double() if exact else leaning_llama()
         super().__init__(model, tokenizer(), settings, policy_id="tiny")
 
@@ -83,6 +85,10 @@ class CountingPolicy(Policy):
         actions = super().generate(requests)
         self.written += zip(requests, actions, strict=True)
         return actions
+
+    def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
+        self.decided += requests
+        return super().decide(requests)
 
     def computed(self) -> int:
         """Tokens that went through the model."""
@@ -108,7 +114,17 @@ def searching(
     proposer = make_propose(policy, toolbox.specs(), settings)
     step = partial(step_many, toolbox=toolbox)
     try:
-        yield Verbs(proposer, uninformed, check, step, prices.units, policy.forget), proposer, policy
+        verbs = Verbs(
+            proposer,
+            uninformed,
+            check,
+            step,
+            prices.units,
+            policy.forget,
+            decide=proposer.decide,
+            charge=lambda decision: Cost() if decision == ANSWER else prices.charge(decision),
+        )
+        yield verbs, proposer, policy
     finally:
         toolbox.close()
 

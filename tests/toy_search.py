@@ -6,6 +6,7 @@ wrong answers, and `call:WORD` is a search for WORD, answered with `found WORD` 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -14,8 +15,9 @@ from components.schema.cost import Cost
 from components.schema.identity import stable_hash
 from components.schema.message import Message, ToolCall, ToolResult
 from components.schema.problem import Budget, CheckerSpec, Problem, Reference
-from components.schema.proposal import Proposal, ProposalRequest
+from components.schema.proposal import Choice, Proposal, ProposalRequest
 from components.schema.trajectory import ANSWER, Action, State, Transition
+from components.search.settings import SelfplaySettings
 from components.search.verbs import Verbs
 from components.search.worth import Worth
 
@@ -75,23 +77,44 @@ class Counts:
 
     proposed: list[int]
     stepped: list[int]
+    decided: list[int]
+
+
+def in_advance(**changes: object) -> SelfplaySettings:
+    """Settings under which all that a world lists at a state is written at once, and nothing afterwards."""
+    return SelfplaySettings.model_validate({"arguments_per_tool": 3, "most_arguments": 1, **changes})
 
 
 def _propose(world: World, request: ProposalRequest) -> list[Proposal]:
-    """What the world offers; a further sample is the word `more` with a number that comes round every three draws."""
+    """What the world offers; samples of one decision are what it lists, then the word `more` with a number that comes
+    round every three draws."""
     if request.decision is None:
         return [Proposal(make_action(turn), prior, context_tokens=7) for turn, prior in world(request.state)]
-    turn = f"{'' if request.decision == ANSWER else 'call:'}more{request.drawn % 3}"
+    listed = [turn for turn, _ in world(request.state) if make_action(turn).decision == request.decision]
+    more = f"{'' if request.decision == ANSWER else 'call:'}more{request.drawn % 3}"
+    turn = listed[request.drawn] if request.drawn < len(listed) else more
     return [Proposal(make_action(turn), 1.0, context_tokens=7)]
+
+
+def _decide(world: World, state: State) -> Choice:
+    """The decisions of what the world lists, with the sums of their priors."""
+    masses: defaultdict[str, float] = defaultdict(float)
+    for turn, prior in world(state):
+        masses[make_action(turn).decision] += prior
+    return Choice({name: mass / sum(masses.values()) for name, mass in masses.items()}, context_tokens=7)
 
 
 def make_verbs(world: World, *, chance: Callable[[State], float] = lambda state: 0.0) -> tuple[Verbs, Counts]:
     """The verbs of a search in a world, and a count of their use."""
-    counts = Counts([], [])
+    counts = Counts([], [], [])
 
     def propose(requests: Sequence[ProposalRequest]) -> list[list[Proposal]]:
         counts.proposed.append(len(requests))
         return [_propose(world, request) for request in requests]
+
+    def decide(states: Sequence[State]) -> list[Choice]:
+        counts.decided.append(len(states))
+        return [_decide(world, state) for state in states]
 
     def step_many(
         states: Sequence[State], actions: Sequence[Action], *, prompt_tokens: Sequence[int]
@@ -106,6 +129,8 @@ def make_verbs(world: World, *, chance: Callable[[State], float] = lambda state:
         judge=lambda problem, answer: answer == problem.reference.answer,
         step_many=step_many,
         units=lambda cost: cost.money + cost.seconds,
+        decide=decide,
+        charge=lambda decision: Cost() if decision == ANSWER else CALL_COST,
     )
     return verbs, counts
 

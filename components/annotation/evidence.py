@@ -83,10 +83,14 @@ def _case(
 
 
 def _in_order(found: Sequence[Alternative]) -> tuple[Alternative, ...]:
-    """What the policy likes best (where that is known, else what went best), then the rest by Q, untried ones last."""
+    """What the policy does alone (the best action of the decision that it likes best; what went best where that is not
+    known), then the rest by Q, untried ones last."""
     by_q = sorted(found, key=lambda one: (one.q is None, -(one.q or 0.0), -(one.prior or 0.0)))
-    by_prior = [one for one in by_q if one.prior is not None]
-    first = max(by_prior, key=lambda one: one.prior or 0.0) if by_prior else next(iter(by_q), None)
+    known = [one for one in found if one.prior is not None]
+    likes: defaultdict[str, float] = defaultdict(float)
+    for one in known:
+        likes[one.turn.decision] += one.prior or 0.0
+    first = max(known, key=lambda one: (likes[one.turn.decision], one.prior or 0.0), default=next(iter(by_q), None))
     return () if first is None else (first, *(one for one in by_q if one is not first))
 
 

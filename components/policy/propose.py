@@ -17,7 +17,7 @@ from components.policy.backend import Backend
 from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.identity import child_seed
-from components.schema.proposal import Proposal, ProposalRequest
+from components.schema.proposal import Choice, Proposal, ProposalRequest
 from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, State
 
@@ -62,6 +62,14 @@ class Proposer:
         for (index, _, _, prior), action in zip(plan, written, strict=True):
             proposals[index].append(Proposal(action, prior, len(roots[index].context_ids)))
         return proposals
+
+    def decide(self, states: Sequence[State]) -> list[Choice]:
+        """P of each decision that is open at each state; nothing is written."""
+        roots = [self._request(state, 0) for state in states]
+        return [
+            Choice(self._allowed(state, probs), len(root.context_ids))
+            for state, root, probs in zip(states, roots, self._policy.decide(roots), strict=True)
+        ]
 
     def act(self, states: Sequence[State], *, seeds: Sequence[int]) -> list[Proposal]:
         """One turn at each state as the policy samples it: decision, then arguments or answer. Its prior is 1."""

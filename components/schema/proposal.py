@@ -1,10 +1,24 @@
-"""Candidate actions with priors, and the request for them. Takes nothing; gives the records. Samples nothing."""
+"""Candidate actions with priors, the request for them, and the choice among decisions.
+
+Takes nothing; gives the records. Samples nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.schema.trajectory import Action, State
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a policy may do at a state, and how much it would."""
+
+    probs: Mapping[str, float]
+    """P of each decision that is open; sums to 1."""
+    context_tokens: int | None = None
+    """Tokens of the state that the policy read; None when they were not counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def spent_by(tree: Tree) -> Spent:
 
 def _context(node: Node) -> int:
     """Tokens of the state; 0 where the model was not asked."""
-    return (node.edges[0].context_tokens or 0) if node.edges else 0
+    return node.context_tokens or ((node.edges[0].context_tokens or 0) if node.edges else 0)
 
 
 @dataclass(slots=True)

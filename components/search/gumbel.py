@@ -19,37 +19,39 @@ from functools import lru_cache
 from random import Random
 
 from components.schema.identity import child_seed
-from components.search.puct import open_edges
+from components.search.puct import open_ways
 from components.search.settings import SelfplaySettings
-from components.search.tree import Edge, Node, action_key
+from components.search.tree import Blank, Edge, Node, action_key
 
 LEAST = 1e-9
 """Floor of a prior inside a logarithm."""
 
 
-def root_edge(root: Node, simulation: int, settings: SelfplaySettings) -> Edge:
-    """The edge for this simulation, counted from 1.
+def root_way(root: Node, simulation: int, settings: SelfplaySettings) -> Edge | Blank:
+    """The way for this simulation, counted from 1.
 
     Of those with the visits that are due, the best by noise, log prior and completed Q; where none has so many visits
     (some are exhausted), the best of those that come nearest.
     """
-    due = considered_visits(min(settings.considered, len(root.edges)), settings.simulations)[simulation - 1]
-    scores = dict(zip(map(id, root.edges), _logits(root, settings), strict=True))
+    ways = root.ways
+    considered = min(settings.considered, len(ways)) if settings.arguments_per_tool else settings.considered
+    due = considered_visits(considered, settings.simulations)[simulation - 1]
+    scores = dict(zip(map(id, ways), _logits(root, settings), strict=True))
 
-    def preference(edge: Edge) -> tuple[int, float]:
-        return -abs(edge.tried - due), _noise(root, edge, settings) + scores[id(edge)]
+    def preference(way: Edge | Blank) -> tuple[int, float]:
+        return -abs(way.tried - due), _noise(root, way, settings) + scores[id(way)]
 
-    return max((edge for edge in root.edges if edge.available), key=preference)
+    return max((way for way in ways if way.available), key=preference)
 
 
-def inner_edge(node: Node, settings: SelfplaySettings) -> Edge:
-    """argmax of improved policy - N / (1 + sum N) over the open edges: deterministic (equation 14)."""
-    improved = dict(zip(map(id, node.edges), improved_policy(node, settings), strict=True))
-    return max(open_edges(node, node.tried), key=lambda edge: improved[id(edge)] - edge.tried / node.tried)
+def inner_way(node: Node, settings: SelfplaySettings) -> Edge | Blank:
+    """argmax of improved policy - N / (1 + sum N) over the open ways: deterministic (equation 14)."""
+    improved = dict(zip(map(id, node.ways), improved_policy(node, settings), strict=True))
+    return max(open_ways(node, node.tried, settings), key=lambda way: improved[id(way)] - way.tried / node.tried)
 
 
 def improved_policy(node: Node, settings: SelfplaySettings) -> list[float]:
-    """softmax(log P + sigma(completed Q)) over the node's edges (equation 11): what the search teaches."""
+    """softmax(log P + sigma(completed Q)) over the node's ways (equation 11): what the search teaches."""
     logits = _logits(node, settings)
     highest = max(logits, default=0.0)
     weights = [math.exp(logit - highest) for logit in logits]
@@ -58,10 +60,12 @@ def improved_policy(node: Node, settings: SelfplaySettings) -> list[float]:
 
 def _logits(node: Node, settings: SelfplaySettings) -> list[float]:
     """log P + sigma(completed Q), where sigma(q) = (c_visit + max N) c_scale q (equation 8)."""
-    busiest = max((edge.tried for edge in node.edges), default=0)
+    ways = node.ways
+    busiest = max((way.tried for way in ways), default=0)
     scale = (settings.visit_scale + busiest) * settings.value_scale
     mixed = mixed_value(node)
-    return [math.log(max(edge.prior, LEAST)) + scale * edge.q(mixed) for edge in node.edges]
+    completed = [way.q(mixed) if isinstance(way, Edge) else mixed for way in ways]
+    return [math.log(max(way.prior, LEAST)) + scale * q for way, q in zip(ways, completed, strict=True)]
 
 
 def mixed_value(node: Node) -> float:
@@ -74,9 +78,10 @@ def mixed_value(node: Node) -> float:
     return (node.value + visits * mean) / (1 + visits)
 
 
-def _noise(root: Node, edge: Edge, settings: SelfplaySettings) -> float:
+def _noise(root: Node, way: Edge | Blank, settings: SelfplaySettings) -> float:
     """Gumbel(0, 1), the same for the same seed, problem and action."""
-    seed = child_seed(settings.seed, root.state.problem.problem_id, "gumbel", action_key(edge.action))
+    name = action_key(way.action) if isinstance(way, Edge) and way.label is None else way.label
+    seed = child_seed(settings.seed, root.state.problem.problem_id, "gumbel", str(name))
     return -math.log(-math.log(max(Random(seed).random(), LEAST)))
 
 

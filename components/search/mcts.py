@@ -1,41 +1,61 @@
 """Monte-Carlo tree search, B trees in lockstep, tools run when a node is made.
 
 Takes problems and the verbs (policy, value, judge, environment) as functions; gives one `Tree` a problem. One round
-takes one leaf from each tree: the tools of all leaves run together and the model is asked once for all of them, so that
-the same seed gives the same trees, however many grow side by side. Several leaves of one tree in a round are an option;
-virtual loss keeps them apart and is gone when the round is over. Left out of the textbook method: discounting, and
-re-visiting terminal nodes: a trajectory that ended has told all it can, so selection goes only where something is
-untried. Visits therefore count effort, not preference: to compare actions, use q. Does not write files or choose what
-to train on.
+takes one leaf from each tree: the actions that lead there are written together, their tools run together, and the model
+is asked once about all leaves, so that the same seed gives the same trees, however many grow side by side. A sample
+that turns out to be an action that was known makes no node and is no simulation. Several leaves of one tree in a round
+are an option; virtual loss keeps them apart and is gone when the round is over. Left out of the textbook method:
+discounting, and re-visiting terminal nodes: a trajectory that ended has told all it can, so selection goes only where
+something is untried. Visits therefore count effort, not preference: to compare actions, use q. Does not write files
+or choose what to train on.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.environment.step import start, stop_reason
 from components.schema.identity import child_seed, stable_hash
 from components.schema.problem import Problem
-from components.schema.proposal import ProposalRequest
+from components.schema.proposal import Proposal, ProposalRequest
 from components.schema.trajectory import StopReason
 from components.search import gumbel, puct
+from components.search.bound import leave_outdone
 from components.search.settings import SelfplaySettings
-from components.search.tree import Edge, Node, Tree, add_sample, draws_of, make_edges
+from components.search.tree import (
+    Blank,
+    Edge,
+    Node,
+    Tree,
+    add_sample,
+    draws_of,
+    fill,
+    make_blanks,
+    make_edges,
+)
 from components.search.verbs import Verbs
 
 Path = Sequence[tuple[Node, Edge]]
 """From the root: each node with the edge taken from it."""
+Way = tuple[Node, Edge | Blank]
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """One select-expand-evaluate-backup pass under way."""
 
-    number: int
-    """Counted from 1 in each tree."""
-    path: Path
+    above: Path
+    """From the root to the last node."""
+    node: Node
+    way: Edge | Blank
+    """Untried, at the last node."""
+
+    def ways(self) -> Sequence[Way]:
+        """From the root: each node with what is followed from it."""
+        return *self.above, (self.node, self.way)
 
 
 def search(problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings) -> tuple[Tree, ...]:
@@ -52,10 +72,13 @@ def search(problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings
 def grow(roots: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> None:
     """All simulations of the trees below evaluated roots, in lockstep."""
     while simulations := [one for root in roots for one in select(root, settings)]:
-        leaves = expand(simulations, verbs)
-        evaluate(leaves, verbs, settings, wider=to_widen(simulations, leaves, settings))
-        for simulation, leaf in zip(simulations, leaves, strict=True):
-            backup(simulation.path, leaf.value)
+        paths = write(simulations, verbs, settings)
+        leaves = expand(paths, verbs)
+        evaluate(leaves, verbs, settings, wider=to_widen(paths, leaves, settings))
+        for path, leaf in zip(paths, leaves, strict=True):
+            backup(path, leaf.value)
+        if settings.stop_outdone:
+            leave_outdone(roots, verbs)
 
 
 def plant(problem: Problem, settings: SelfplaySettings) -> Tree:
@@ -68,7 +91,7 @@ def plant(problem: Problem, settings: SelfplaySettings) -> Tree:
 
 
 def select(root: Node, settings: SelfplaySettings) -> list[Simulation]:
-    """The simulations of a round: paths from the root to untried edges, each marked as under way.
+    """The simulations of a round: paths from the root to untried ways, each marked as under way.
 
     `settings.leaves` of them, fewer where the tree or its simulations come to an end.
     """
@@ -76,36 +99,81 @@ def select(root: Node, settings: SelfplaySettings) -> list[Simulation]:
     for number in range(root.visits, min(root.visits + settings.leaves, settings.simulations + 1)):
         if not root.expandable or root.blocked:
             break
-        simulations.append(Simulation(number, descend(root, number, settings)))
-        for node, edge in reversed(simulations[-1].path):
-            edge.virtual_loss += 1
-            node.blocked = not any(sibling.available for sibling in node.edges)
+        simulations.append(descend(root, number, settings))
+        for node, way in reversed(simulations[-1].ways()):
+            way.virtual_loss += 1
+            node.blocked = not any(sibling.available for sibling in node.ways)
     return simulations
 
 
-def descend(root: Node, number: int, settings: SelfplaySettings) -> Path:
-    """From the root to the first untried edge, at each node along the edge that the settings' rule prefers."""
-    path: list[tuple[Node, Edge]] = []
-    node: Node | None = root
-    while node is not None:
+def descend(root: Node, number: int, settings: SelfplaySettings) -> Simulation:
+    """From the root to the first untried way, at each node along the one that the settings' rule prefers."""
+    above: list[tuple[Node, Edge]] = []
+    node = root
+    while True:
         if settings.selection == "puct":
-            edge = puct.best_edge(node, settings.c_puct)
+            way = puct.best_way(node, settings)
         else:
-            edge = gumbel.inner_edge(node, settings) if path else gumbel.root_edge(node, number, settings)
-        path.append((node, edge))
-        node = edge.child
-    return path
+            way = gumbel.inner_way(node, settings) if above else gumbel.root_way(node, number, settings)
+        if isinstance(way, Blank) or way.child is None:
+            return Simulation(above, node, way)
+        above.append((node, way))
+        node = way.child
 
 
 # Expand ---------------------------------------------------------------------------------------------------------------
 
 
-def expand(simulations: Sequence[Simulation], verbs: Verbs) -> list[Node]:
+def write(simulations: Sequence[Simulation], verbs: Verbs, settings: SelfplaySettings) -> list[Path]:
+    """The path of each simulation, blanks at the ends written by the model together.
+
+    Where an action came out that was known, the simulation is called off: it would tell nothing new.
+    """
+    proposals = iter(_written([(one.node, one.way) for one in simulations], verbs, settings))
+    paths: list[Path] = []
+    for one in simulations:
+        way = one.way
+        if isinstance(way, Edge):
+            paths.append([*one.above, (one.node, way)])
+            continue
+        proposal = next(proposals)
+        one.node.written_tokens += len(proposal.action.message.token_ids or ())
+        way.virtual_loss -= 1
+        edge = fill(one.node, way, proposal, most=settings.most_arguments)
+        if edge is None:
+            _call_off(one)
+        else:
+            edge.virtual_loss += 1
+            paths.append([*one.above, (one.node, edge)])
+    return paths
+
+
+def _written(ends: Sequence[Way], verbs: Verbs, settings: SelfplaySettings) -> list[Proposal]:
+    """What the model writes in the blanks among the ends, in their order."""
+    asked = [
+        ProposalRequest(node.state, _seed(node, settings), way.decision, way.draws)
+        for node, way in ends
+        if isinstance(way, Blank)
+    ]
+    return [proposal for several in verbs.propose(asked) for proposal in several] if asked else []
+
+
+def _call_off(simulation: Simulation) -> None:
+    simulation.node.refresh()
+    for node, edge in reversed(simulation.above):
+        edge.virtual_loss -= 1
+        node.refresh()
+
+
+def expand(paths: Sequence[Path], verbs: Verbs) -> list[Node]:
     """The new node at the end of each path, attached to its tree; the tools of all trees run together."""
-    ends = [simulation.path[-1] for simulation in simulations]
+    ends = [path[-1] for path in paths]
     leaves = follow(ends, verbs)
-    for (_, edge), leaf, simulation in zip(ends, leaves, simulations, strict=True):
-        edge.child, leaf.simulation = leaf, simulation.number
+    made: Counter[int] = Counter()
+    for path, (_, edge), leaf in zip(paths, ends, leaves, strict=True):
+        root = path[0][0]
+        edge.child, leaf.simulation = leaf, root.visits + made[id(root)]
+        made[id(root)] += 1
     return leaves
 
 
@@ -124,18 +192,16 @@ def follow(ends: Path, verbs: Verbs) -> list[Node]:
     ]
 
 
-def to_widen(
-    simulations: Sequence[Simulation], leaves: Sequence[Node], settings: SelfplaySettings
-) -> list[tuple[Node, str]]:
-    """Nodes on the paths, each with a decision that is due for one more sample.
+def to_widen(paths: Sequence[Path], leaves: Sequence[Node], settings: SelfplaySettings) -> list[tuple[Node, str]]:
+    """Nodes on the paths, each with a decision that is due for one more sample; none where blanks are for that.
 
     A decision that was tried is due when floor(sqrt(N)) of its node has passed its samples; that of a leaf which is
     over also when nothing else is left to try.
     """
     due: dict[tuple[int, str], tuple[Node, str]] = {}
-    for simulation, leaf in zip(simulations, leaves, strict=True):
-        for node, edge in simulation.path:
-            wide = math.isqrt(node.tried)
+    for path, leaf in zip(paths, leaves, strict=True):
+        for node, edge in path if settings.arguments_per_tool else ():
+            wide = max(1, math.floor(node.tried**settings.widening))
             decisions = {e.action.decision for e in node.edges if e.tried and draws_of(node, e.action.decision) < wide}
             if edge.child is leaf and _is_over(leaf, settings) and not any(e.available for e in _others(node, edge)):
                 decisions.add(edge.action.decision)
@@ -172,11 +238,29 @@ def evaluate(
     for node, worth in zip(going, verbs.value([node.state for node in going]) if going else (), strict=True):
         node.worth, node.pruned = worth, bool(node.path) and worth.chance < settings.prune_below
         node.value = net_return(worth.chance, node, verbs, settings, to_go=worth.cost_to_go)
-    ask([node for node in going if not node.pruned], wider, verbs, settings)
+    if settings.arguments_per_tool == 0:
+        offer(going, verbs)
+    else:
+        ask([node for node in going if not node.pruned], wider, verbs, settings)
+
+
+def offer(nodes: Sequence[Node], verbs: Verbs) -> None:
+    """Give each node, unless it is pruned, a blank for every decision that is open to the policy.
+
+    Raises:
+        ValueError: the verbs do not decide.
+    """
+    if verbs.decide is None:
+        raise ValueError("there is no verb `decide`: without it, arguments are written in advance (arguments_per_tool)")
+    choices = verbs.decide([node.state for node in nodes]) if nodes else ()
+    for node, choice in zip(nodes, choices, strict=True):
+        node.context_tokens = choice.context_tokens
+        node.blanks = [] if node.pruned else make_blanks(choice)
+        node.refresh()
 
 
 def ask(nodes: Sequence[Node], wider: Sequence[tuple[Node, str]], verbs: Verbs, settings: SelfplaySettings) -> None:
-    """Ask the model once: for the edges of all nodes, and for the further samples."""
+    """Ask the model once, in advance: for the edges of all nodes, and for the further samples."""
     requests = [ProposalRequest(node.state, _seed(node, settings)) for node in nodes]
     requests += [ProposalRequest(n.state, _seed(n, settings), decision, draws_of(n, decision)) for n, decision in wider]
     answers = verbs.propose(requests) if requests else ()

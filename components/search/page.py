@@ -96,6 +96,8 @@ def _marks(row: NodeRow) -> Iterator[tuple[str, str]]:
         yield "solved", "a correct answer was found below"
     if row.pruned:
         yield "pruned", "stopped: the estimated chance of success was too small"
+    elif row.outdone:
+        yield "outdone", "left: no answer from here could be cheaper than the one that was found"
     elif row.dead_end and not row.terminal:
         yield "dead end", "nothing below can be tried any more, and no correct answer was found"
     if row.audit is not None:

@@ -1,35 +1,37 @@
-"""Selection by PUCT (AlphaZero, Silver et al. 2018), and which edges are open to it.
+"""Selection by PUCT (AlphaZero, Silver et al. 2018), and which ways are open to it.
 
-Takes a node; gives the edge to follow. Left out of the textbook rule: Dirichlet noise at the root, because we look for
-answers and not for opponents' replies.
+Takes a node; gives the edge, or the blank, to follow. Left out of the textbook rule: Dirichlet noise at the root,
+because we look for answers and not for opponents' replies.
 """
 
 from __future__ import annotations
 
 import math
 
-from components.search.tree import Edge, Node
+from components.search.settings import SelfplaySettings
+from components.search.tree import Blank, Edge, Node
 
 
-def best_edge(node: Node, c_puct: float) -> Edge:
-    """argmax of Q + c P sqrt(N) / (1 + N_edge) over the open edges, the first on ties.
+def best_way(node: Node, settings: SelfplaySettings) -> Edge | Blank:
+    """argmax of Q + c P sqrt(N) / (1 + N_edge) over the open ways, the first on ties.
 
     An untried edge's Q is the node's own value estimate: there is no reason yet to think that it differs. Simulations
     under way count as visits that returned nothing (virtual loss).
     """
     tried = node.tried
 
-    def score(edge: Edge) -> float:
-        return edge.q(node.value) + c_puct * edge.prior * math.sqrt(tried) / (1 + edge.tried)
+    def score(way: Edge | Blank) -> float:
+        return node.expected(way) + settings.c_puct * way.prior * math.sqrt(tried) / (1 + way.tried)
 
-    return max(open_edges(node, tried), key=score)
+    return max(open_ways(node, tried, settings), key=score)
 
 
-def open_edges(node: Node, visits: int) -> list[Edge]:
-    """The available edges among the best floor(sqrt(N)) of each decision; all available ones where these are used up.
+def open_ways(node: Node, visits: int, settings: SelfplaySettings) -> list[Edge | Blank]:
+    """The available ways among the first floor(N ** widening) of each decision; all available ones where these are used
+    up.
 
-    Progressive widening (Coulom 2007, exponent 1/2): a new argument sample is tried as its node proves worth visiting.
+    Progressive widening (Coulom 2007): a new argument sample is tried as its node proves worth visiting.
     """
-    available = [edge for edge in node.edges if edge.available]
-    width = math.isqrt(visits)
-    return [edge for edge in available if edge.rank < width] or available
+    available = [way for way in node.ways if way.available]
+    width = max(1, math.floor(visits**settings.widening))
+    return [way for way in available if way.rank < width] or available

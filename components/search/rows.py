@@ -86,11 +86,11 @@ class _Writer:
     def below(self, node: Node, node_id: str) -> Iterator[NodeRow]:
         trusted = node.visits >= self.settings.min_visits
         targets = improved_policy(node, self.settings) if trusted else [None] * len(node.edges)
-        for position, (edge, target) in enumerate(zip(node.edges, targets, strict=True)):
+        for position, (edge, target) in enumerate(zip(node.edges, targets[: len(node.edges)], strict=True)):
             path, child_id = (*node.path, position), f"{node_id}/{position}"
             yield NodeRow(
                 **self.shared,
-                **_action(edge, target),
+                **_action(edge, _prior(node, edge), target),
                 **(_untried() if edge.child is None else _visited(edge.child, self.units)),
                 node_id=child_id,
                 parent_id=node_id,
@@ -109,7 +109,13 @@ def _no_action() -> dict[str, Any]:
     return dict.fromkeys(("decision", "arguments", "text", "token_ids", "context_tokens", "prior", "draws", "target"))
 
 
-def _action(edge: Edge, target: float | None) -> dict[str, Any]:
+def _prior(node: Node, edge: Edge) -> float:
+    """The edge's share of its decision, of which what is not written has none."""
+    blank = next((blank for blank in node.blanks if blank.decision == edge.decision), None)
+    return edge.prior if blank is None else blank.mass * edge.draws / blank.draws
+
+
+def _action(edge: Edge, prior: float, target: float | None) -> dict[str, Any]:
     call = edge.action.call
     return {
         "decision": edge.action.decision,
@@ -117,7 +123,7 @@ def _action(edge: Edge, target: float | None) -> dict[str, Any]:
         "text": edge.action.message.content,
         "token_ids": edge.action.message.token_ids,
         "context_tokens": edge.context_tokens,
-        "prior": edge.prior,
+        "prior": prior,
         "draws": edge.draws,
         "target": target,
     }
@@ -138,6 +144,7 @@ def _visited(node: Node, units: Units) -> dict[str, Any]:
         "solved": node.solved,
         "dead_end": node.dead_end,
         "pruned": node.pruned,
+        "outdone": node.outdone,
         "audit": node.audit,
         **_happened(node.transition, units),
     }
@@ -161,6 +168,6 @@ def _happened(transition: Transition | None, units: Units) -> dict[str, Any]:
 
 def _untried() -> dict[str, Any]:
     visited = ("simulation", "value", "chance", "cost_to_go", "written_tokens", "open_tasks", "spent_units", "terminal")
-    found = ("expandable", "success", "solved", "dead_end", "pruned", "audit", "cost_units")
+    found = ("expandable", "success", "solved", "dead_end", "pruned", "outdone", "audit", "cost_units")
     tool = ("tool_calls", "tool_seconds", "tool_money", "tool_result", "tool_error", "tool_sources")
     return dict.fromkeys((*visited, *found, *tool))

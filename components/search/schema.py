@@ -40,12 +40,13 @@ class NodeRow:
     context_tokens: int | None
     """Tokens the policy read before that turn; None at the root, or if it did not count them."""
     prior: float | None
-    """P among its siblings, which sum to 1; None at the root."""
+    """P of its decision, shared by the samples of it that were written; 1 over all siblings where every decision was
+    tried; None at the root."""
     draws: int | None
     """Samples of the policy that came out as this action; None at the root."""
     target: float | None
-    """Improved policy among its siblings (Gumbel MuZero's, Q not stretched), which sum to 1: what the search teaches;
-    None at the root and where the parent has too few visits to be trusted."""
+    """Improved policy (Gumbel MuZero's, Q not stretched): its share of 1 among its siblings and what might still be
+    written; None at the root and where the parent has too few visits to be trusted."""
     visits: int
     """N: simulations through here, the one that made the node included."""
     value_sum: float
@@ -78,6 +79,8 @@ class NodeRow:
     """Whether none was found and the search will not go on (exhausted, pruned, depth limit); None if untried."""
     pruned: bool | None
     """Whether it was stopped because `chance` was too small; None if untried."""
+    outdone: bool | None
+    """Whether it was left because no answer from here could be cheaper than one that was found; None if untried."""
     audit: bool | None
     """Of a pruned node searched after all: whether a correct answer was found below; None elsewhere."""
     chosen: bool

@@ -30,10 +30,13 @@ class SelfplaySettings(BaseModel):
     """Gumbel: c_visit, how much value counts before anything was visited."""
     value_scale: float = Field(default=0.05, gt=0.0)
     """Gumbel: c_scale, weight of values against log priors; small, because returns are not stretched to [0, 1]."""
-    arguments_per_tool: int = Field(default=3, ge=1)
-    """Argument samples per tool at a new node; progressive widening opens them one by one as the node is visited."""
-    most_arguments: int = Field(default=1, ge=1)
+    arguments_per_tool: int = Field(default=0, ge=0)
+    """Samples of every decision that are written at a new node; 0: each is written when a simulation first goes there,
+    so that no token is spent on what is never tried."""
+    most_arguments: int = Field(default=8, ge=1)
     """Samples of a decision up to which new ones are drawn as visits grow; none where it is smaller."""
+    widening: float = Field(default=0.5, gt=0.0, le=1.0)
+    """A node visited N times opens the first N ** widening samples of each decision (progressive widening)."""
     max_depth: int = Field(default=4, ge=1)
     """Most actions from the root to a leaf; an unfinished leaf there counts as a failure."""
     trees: int = Field(default=16, ge=1)
@@ -47,6 +50,8 @@ class SelfplaySettings(BaseModel):
     """Worth of an unfinished state: the same for all, or how likely the policy finds the reference there."""
     prune_below: float = Field(default=0.0, ge=0.0, le=1.0)
     """States whose chance of success is estimated lower are dead ends; 0 stops nothing."""
+    stop_outdone: bool = False
+    """Whether states from which no answer can be cheaper than one that was found are left, too; this loses nothing."""
     audit_share: float = Field(default=0.05, ge=0.0, le=1.0)
     """Share of the pruned states that are searched after all, to know how often pruning was wrong."""
     min_visits: int = Field(default=8, ge=1)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from components.schema.cost import Cost
 from components.schema.problem import Problem
-from components.schema.proposal import Proposal, ProposalRequest
+from components.schema.proposal import Choice, Proposal, ProposalRequest
 from components.schema.trajectory import Action, State, Transition
 from components.search.worth import Value
 
@@ -49,3 +49,7 @@ class Verbs:
     """Drops what the policy holds of other searches: what it has read before decides how its numbers are rounded."""
     act: Act | None = None
     """The policy alone, for sampling in place of searching; None where nobody samples."""
+    decide: Callable[[Sequence[State]], Sequence[Choice]] | None = None
+    """Decisions with their probabilities, nothing written; None where samples are written in advance."""
+    charge: Callable[[str], Cost] = lambda decision: Cost()
+    """What a decision costs at least; nothing where nobody knows."""

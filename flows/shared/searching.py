@@ -15,7 +15,9 @@ from components.policy.policy import Policy
 from components.policy.propose import Proposer, make_propose
 from components.reward.checkers import check
 from components.rollout import rollout
+from components.schema.cost import Cost
 from components.schema.problem import Problem
+from components.schema.trajectory import ANSWER
 from components.search.rows import Provenance
 from components.search.selfplay import Found, search_block
 from components.search.settings import SelfplaySettings
@@ -39,6 +41,8 @@ def open_verbs(actor: Actor, settings: SelfplaySettings, model: Path, *, also: S
         units=actor.prices.units,
         forget=actor.policy.forget,
         act=proposer.act,
+        decide=proposer.decide,
+        charge=lambda decision: Cost() if decision == ANSWER else actor.prices.charge(decision),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser_page import opened
 from playwright.sync_api import Locator, Page, expect
-from toy_search import make_problem, make_verbs, turns_of
+from toy_search import in_advance, make_problem, make_verbs, turns_of
 
 from components.schema.trajectory import State
 from components.search.audit import audit
@@ -17,11 +17,10 @@ from components.search.mcts import search
 from components.search.page import pages, render_tree
 from components.search.rows import Provenance, tree_rows
 from components.search.schema import NodeRow
-from components.search.settings import SelfplaySettings
 
 HOSTILE = "<script>window.broken = 1</script>"
 PROBLEM = make_problem("page", prompt=f"What is the area of the country whose capital is X? {HOSTILE}")
-CHOSEN = SelfplaySettings(simulations=400, max_depth=8, prune_below=0.05, audit_share=1.0, min_visits=4)
+CHOSEN = in_advance(simulations=400, max_depth=8, prune_below=0.05, audit_share=1.0, min_visits=4)
 
 
 def world(state: State) -> list[tuple[str, float]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from doubles import call_action, make_problem, text_action
+from toy_search import in_advance, make_verbs, turns_of
 from toy_search import make_problem as searchable
-from toy_search import make_verbs, turns_of
 
 from components.annotation.case import Complaint
 from components.annotation.complaints import complaints
@@ -17,7 +17,6 @@ from components.schema.message import ToolResult
 from components.schema.trajectory import Outcome, State, StopReason, Trajectory, Transition
 from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
-from components.search.settings import SelfplaySettings
 from components.tools.spec import KNOWN_SPECS
 
 SAID = Complaint("f1", "r1", "down", None, "Who?", "Nobody.")
@@ -29,7 +28,7 @@ def world(state: State) -> list[tuple[str, float]]:
 
 
 def test_a_tree_tells_prior_q_cost_result_and_how_it_went_on() -> None:
-    problem, chosen = searchable("one"), SelfplaySettings(simulations=20, max_depth=4)
+    problem, chosen = searchable("one"), in_advance(simulations=20, max_depth=4)
     verbs, _ = make_verbs(world)
     (tree,) = search([problem], verbs, chosen)
     rows = tree_rows(tree, greedy_success=False, provenance=Provenance("m", "d"), units=verbs.units, settings=chosen)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from toy_search import make_action, make_problem, make_verbs, random_world
+from toy_search import in_advance, make_action, make_problem, make_verbs, random_world
 
 from components.curation.family_puzzle import puzzle_problems, solve
 from components.reward.checkers import check
@@ -18,7 +18,6 @@ from components.schema.trajectory import State
 from components.search.baselines import Plays, Spent, best_of_n, rejection_sampled, sample_within, spent_by
 from components.search.exhaustive import exhaust
 from components.search.mcts import search
-from components.search.settings import SelfplaySettings
 from components.search.tree import walk
 
 VERBS, _ = make_verbs(random_world(5))
@@ -68,7 +67,7 @@ def test_a_shared_prompt_is_read_once_and_later_turns_add_what_is_new() -> None:
 
 
 def test_a_tree_has_spent_what_was_proposed_and_called_in_it() -> None:
-    tree = search([PROBLEMS[0]], VERBS, SelfplaySettings(simulations=12, max_depth=3))[0]
+    tree = search([PROBLEMS[0]], VERBS, in_advance(simulations=12, max_depth=3))[0]
     spent = spent_by(tree)
     nodes = [node for _, node in walk(tree.root)]
     assert spent.calls == sum(len(node.transition.results) for node in nodes if node.transition is not None) > 0

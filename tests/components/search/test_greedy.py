@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from toy_search import make_problem, make_verbs, turns_of
+from toy_search import in_advance, make_problem, make_verbs, turns_of
 
 from components.schema.trajectory import State
 from components.search.best import cheapest_correct
-from components.search.greedy import first_edge, greedy_successes
+from components.search.greedy import first_way, greedy_successes
 from components.search.mcts import search
 from components.search.rows import Provenance, content_hash, tree_rows
-from components.search.settings import SelfplaySettings
 
 
 def by_calls(state: State) -> list[tuple[str, float]]:
@@ -22,13 +21,13 @@ def by_calls(state: State) -> list[tuple[str, float]]:
 
 def test_greedy_takes_the_decision_with_most_prior_and_then_its_best_action() -> None:
     verbs, _ = make_verbs(by_calls)
-    tree = search([make_problem("g")], verbs, SelfplaySettings(simulations=1))[0]
-    assert first_edge(tree.root).action.message.content == "call:a"
+    tree = search([make_problem("g")], verbs, in_advance(simulations=1))[0]
+    assert first_way(tree.root).action.message.content == "call:a"
 
 
 def test_greedy_goes_on_where_the_tree_ends_and_leaves_the_tree_as_it_was() -> None:
     verbs, _ = make_verbs(by_calls)
-    chosen = SelfplaySettings(simulations=1)
+    chosen = in_advance(simulations=1)
     trees = search([make_problem("g"), make_problem("h")], verbs, chosen)
 
     def written() -> list[str]:
@@ -45,7 +44,7 @@ def test_greedy_goes_on_where_the_tree_ends_and_leaves_the_tree_as_it_was() -> N
 
 def test_greedy_that_never_answers_within_the_depth_fails() -> None:
     verbs, _ = make_verbs(by_calls)
-    chosen = SelfplaySettings(simulations=1, max_depth=2)
+    chosen = in_advance(simulations=1, max_depth=2)
     assert greedy_successes(search([make_problem("g")], verbs, chosen), verbs, chosen) == [False]
 
 
@@ -53,7 +52,7 @@ def test_of_two_correct_paths_the_cheaper_is_kept_with_its_transitions() -> None
     verbs, _ = make_verbs(
         lambda state: [("right", 0.1), ("call:a", 0.9)] if len(turns_of(state)) < 2 else [("right", 1.0)]
     )
-    tree = search([make_problem("two")], verbs, SelfplaySettings(simulations=20))[0]
+    tree = search([make_problem("two")], verbs, in_advance(simulations=20))[0]
     best = cheapest_correct(tree, policy_id="search:x", seed=0, units=verbs.units)
     assert best is not None
     assert [one.action.message.content for one in best.transitions] == ["right"]
@@ -62,5 +61,5 @@ def test_of_two_correct_paths_the_cheaper_is_kept_with_its_transitions() -> None
 @pytest.mark.parametrize("simulations", [1, 20])
 def test_a_tree_without_a_correct_answer_has_no_best_path(simulations: int) -> None:
     verbs, _ = make_verbs(lambda state: [("wrong", 0.1), ("worse", 0.9)])
-    tree = search([make_problem("no")], verbs, SelfplaySettings(simulations=simulations))[0]
+    tree = search([make_problem("no")], verbs, in_advance(simulations=simulations))[0]
     assert cheapest_correct(tree, policy_id="search:x", seed=0, units=verbs.units) is None

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_search import CALL_COST, make_action, make_problem, make_verbs, random_world, turns_of
+from toy_search import CALL_COST, in_advance, make_action, make_problem, make_verbs, random_world, turns_of
 
 from components.schema.cost import Cost
 from components.schema.message import ToolResult
@@ -31,7 +31,7 @@ RULES = st.sampled_from(["puct", "gumbel"])
 
 
 def chosen(**changes: object) -> SelfplaySettings:
-    return SelfplaySettings.model_validate({"simulations": 20, "max_depth": 3, **changes})
+    return in_advance(**{"simulations": 20, "max_depth": 3, **changes})
 
 
 def nodes(tree: Tree) -> list[Node]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_search import make_problem, make_verbs, random_world, turns_of
+from toy_search import in_advance, make_problem, make_verbs, random_world, turns_of
 
 from components.schema.trajectory import State
 from components.search.gumbel import considered_visits, improved_policy, mixed_value
@@ -23,7 +23,7 @@ def wide(state: State) -> Sequence[tuple[str, float]]:
 
 
 def gumbel(**changes: object) -> SelfplaySettings:
-    return SelfplaySettings.model_validate({"selection": "gumbel", "max_depth": 9, **changes})
+    return in_advance(**{"selection": "gumbel", "max_depth": 9, **changes})
 
 
 def halving(considered: int, simulations: int) -> list[int]:
@@ -107,7 +107,7 @@ def test_exhausted_root_actions_are_passed_over() -> None:
 def test_a_world_is_searched_to_its_end_whatever_the_rule() -> None:
     def nodes(selection: str) -> set[tuple[int, ...]]:
         verbs, _ = make_verbs(random_world(7))
-        chosen = SelfplaySettings.model_validate({"selection": selection, "simulations": 400, "max_depth": 3})
+        chosen = in_advance(**{"selection": selection, "simulations": 400, "max_depth": 3})
         root: Node = search([make_problem("p7")], verbs, chosen)[0].root
         assert not root.expandable
         return {node.path for _, node in walk(root)}

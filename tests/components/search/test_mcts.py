@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_search import make_problem, make_verbs, random_world, turns_of
+from toy_search import in_advance, make_problem, make_verbs, random_world, turns_of
 
 from components.schema.trajectory import State
 from components.search.mcts import search
-from components.search.puct import open_edges
+from components.search.puct import open_ways
 from components.search.rows import Provenance, as_mapping, tree_rows
 from components.search.settings import SelfplaySettings
 from components.search.tree import Node, Tree, walk
@@ -26,7 +26,7 @@ SIMULATIONS = st.integers(1, 40)
 
 
 def grow(seed: int, simulations: int, **changes: object) -> tuple[Tree, Verbs, SelfplaySettings]:
-    chosen = SelfplaySettings(**{"simulations": simulations, "max_depth": 3, **changes})
+    chosen = in_advance(**{"simulations": simulations, "max_depth": 3, **changes})
     verbs, _ = make_verbs(random_world(seed), chance=lambda state: 0.25 * len(turns_of(state)) / 4)
     return search([make_problem(f"p{seed}")], verbs, chosen)[0], verbs, chosen
 
@@ -86,7 +86,7 @@ def test_a_node_is_expandable_exactly_while_something_below_is_untried(seed: int
 def test_only_the_best_sqrt_visits_of_a_decision_are_tried_while_one_is_open(seed: int, simulations: int) -> None:
     tree, _, _ = grow(seed, simulations)
     for node in inner(tree):
-        chosen = open_edges(node, node.visits)
+        chosen = open_ways(node, node.visits, in_advance())
         within = [edge for edge in node.edges if edge.expandable and edge.rank < math.isqrt(node.visits)]
         assert chosen == (within or [edge for edge in node.edges if edge.expandable])
 
@@ -145,7 +145,7 @@ def needle_world(state: State) -> Sequence[tuple[str, float]]:
 
 def test_the_only_winning_leaf_is_found_given_enough_simulations() -> None:
     verbs, _ = make_verbs(needle_world)
-    tree = search([make_problem("needle")], verbs, SelfplaySettings(simulations=500, max_depth=4))[0]
+    tree = search([make_problem("needle")], verbs, in_advance(simulations=500, max_depth=4))[0]
     assert sum(node.success is True for node in inner(tree)) == 1
     assert len(inner(tree)) == 1 + 3 + 9 + 27 + 27
     assert not tree.root.expandable
@@ -158,7 +158,7 @@ def test_a_value_that_smells_the_needle_finds_it_sooner() -> None:
     found = {}
     for name, chance in (("blind", lambda state: 0.0), ("guided", smell)):
         verbs, _ = make_verbs(needle_world, chance=chance)
-        chosen = SelfplaySettings(simulations=500, max_depth=4, c_puct=0.3)
+        chosen = in_advance(simulations=500, max_depth=4, c_puct=0.3)
         tree = search([make_problem("needle")], verbs, chosen)[0]
         found[name] = next(node.simulation for node in inner(tree) if node.success)
     assert found["guided"] < found["blind"] / 1.5
@@ -166,7 +166,7 @@ def test_a_value_that_smells_the_needle_finds_it_sooner() -> None:
 
 def test_an_unfinished_leaf_at_the_depth_limit_is_a_dead_end_worth_its_price() -> None:
     verbs, counts = make_verbs(lambda state: [("call:a", 1.0)], chance=lambda state: 0.9)
-    tree = search([make_problem("deep")], verbs, SelfplaySettings(simulations=9, max_depth=2, price_lambda=0.1))[0]
+    tree = search([make_problem("deep")], verbs, in_advance(simulations=9, max_depth=2, price_lambda=0.1))[0]
     last = inner(tree)[-1]
     assert (len(last.path), last.terminal, last.expandable, last.success) == (2, False, False, None)
     assert last.value == pytest.approx(-0.2)
@@ -177,7 +177,7 @@ def test_an_unfinished_leaf_at_the_depth_limit_is_a_dead_end_worth_its_price() -
 def test_the_model_is_asked_once_a_round_for_all_trees_and_the_tools_run_together() -> None:
     verbs, counts = make_verbs(needle_world)
     problems = [make_problem(f"n{i}") for i in range(5)]
-    search(problems, verbs, SelfplaySettings(simulations=4, trees=5))
+    search(problems, verbs, in_advance(simulations=4, trees=5))
     assert counts.proposed == [5, 5, 5, 5, 5]
     assert counts.stepped == [5, 5, 5, 5]
 
@@ -185,7 +185,7 @@ def test_the_model_is_asked_once_a_round_for_all_trees_and_the_tools_run_togethe
 def test_a_tree_does_not_depend_on_the_trees_grown_beside_it() -> None:
     verbs, _ = make_verbs(random_world(4))
     problems = [make_problem(f"n{i}") for i in range(6)]
-    chosen = SelfplaySettings(simulations=15)
+    chosen = in_advance(simulations=15)
     together = search(problems, verbs, chosen)
     alone = [search([problem], verbs, chosen)[0] for problem in problems]
     assert [rows_of(tree, verbs) for tree in together] == [rows_of(tree, verbs) for tree in alone]
@@ -194,24 +194,24 @@ def test_a_tree_does_not_depend_on_the_trees_grown_beside_it() -> None:
 def test_the_same_problem_twice_in_one_lockstep_is_refused() -> None:
     verbs, _ = make_verbs(needle_world)
     with pytest.raises(ValueError, match="occurs twice"):
-        search([make_problem("n"), make_problem("n")], verbs, SelfplaySettings())
+        search([make_problem("n"), make_problem("n")], verbs, in_advance())
 
 
 def test_a_value_that_is_no_chance_is_refused() -> None:
     verbs, _ = make_verbs(needle_world, chance=lambda state: 1.5)
     with pytest.raises(ValueError, match="not a chance"):
-        search([make_problem("n")], verbs, SelfplaySettings())
+        search([make_problem("n")], verbs, in_advance())
 
 
 def test_a_policy_with_nothing_to_propose_leaves_a_root_alone() -> None:
     verbs, counts = make_verbs(lambda state: [])
-    tree = search([make_problem("mute")], verbs, SelfplaySettings())[0]
+    tree = search([make_problem("mute")], verbs, in_advance())[0]
     assert (tree.root.visits, tree.root.expandable, counts.stepped) == (1, False, [])
 
 
 def rows_of(tree: Tree, verbs: Verbs) -> list[dict[str, object]]:
     made_by = Provenance("model", "data")
-    made = tree_rows(tree, greedy_success=False, provenance=made_by, units=verbs.units, settings=SelfplaySettings())
+    made = tree_rows(tree, greedy_success=False, provenance=made_by, units=verbs.units, settings=in_advance())
     return [as_mapping(row) for row in made]
 
 
@@ -223,21 +223,25 @@ def scripted(state: State) -> Sequence[tuple[str, float]]:
         ("call:capital", "call:area"): [("right", 0.8), ("wrong", 0.2)],
         ("call:weather",): [("sunny", 1.0)],
     }
-    return script[turns_of(state)]
+    return script.get(turns_of(state), [("lost", 1.0)])
 
 
+@pytest.mark.parametrize("arguments", ["in_advance", "when_tried"])
 @pytest.mark.parametrize("selection", ["puct", "gumbel"])
-def test_a_small_tree_is_the_golden_one(selection: str) -> None:
+def test_a_small_tree_is_the_golden_one(selection: str, arguments: str) -> None:
     """The file changes only with the algorithm or the row: write `rounded` to it again, and say why in the commit."""
+    asked = in_advance(simulations=6, selection=selection)
+    if arguments == "when_tried":
+        asked = SelfplaySettings(simulations=6, selection=selection)
     verbs, _ = make_verbs(scripted, chance=lambda state: 0.5 if len(turns_of(state)) == 2 else 0.1)
     tree = search(
         [make_problem("golden", prompt="The area of the country whose capital is X?")],
         verbs,
-        SelfplaySettings(simulations=6, selection=selection),
+        asked,
     )[0]
     rounded = [
         {name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()}
         for row in rows_of(tree, verbs)
     ]
-    golden = json.loads((GOLDEN / f"golden_{selection}.json").read_text(encoding="utf-8"))
+    golden = json.loads((GOLDEN / f"golden_{selection}_{arguments}.json").read_text(encoding="utf-8"))
     assert json.loads(json.dumps(rounded)) == golden

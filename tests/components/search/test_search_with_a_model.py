@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -25,17 +25,19 @@ from components.search.tree import Tree, walk
 from components.search.verbs import Verbs
 from components.search.worth import worth_by
 
-CHOSEN = SelfplaySettings(simulations=6, arguments_per_tool=2, most_arguments=3, trees=3)
+CHOSEN = SelfplaySettings(simulations=9, most_arguments=3, trees=3)
+IN_ADVANCE = SelfplaySettings(simulations=6, arguments_per_tool=2, most_arguments=3, trees=3)
 
 
 def rows_of(tree: Tree, verbs: Verbs) -> tuple[NodeRow, ...]:
     return tree_rows(tree, greedy_success=False, provenance=MADE_BY, units=verbs.units, settings=CHOSEN)
 
 
+@pytest.mark.parametrize("asked", [CHOSEN, IN_ADVANCE], ids=["when tried", "in advance"])
 @pytest.mark.parametrize("selection", ["puct", "gumbel"])
-def test_sixteen_trees_in_lockstep_are_node_by_node_those_grown_alone(selection: str) -> None:
+def test_sixteen_trees_in_lockstep_are_node_by_node_those_grown_alone(selection: str, asked: SelfplaySettings) -> None:
     """In fp64 and at a low temperature: among 49152 words as likely as each other, the last digit of a sum decides."""
-    settings = CHOSEN.model_copy(update={"selection": selection, "temperature": 0.05})
+    settings = asked.model_copy(update={"selection": selection, "temperature": 0.05})
     with searching(settings, CountingPolicy(exact=True)) as (verbs, _, policy):
         together = search(problems(16), verbs, settings)
         alone = []
@@ -59,6 +61,8 @@ def read_once(policy: CountingPolicy) -> int:
         ids = request.context_ids + (action.message.token_ids or ())
         known.update(ids[:end] for end in range(1, len(ids) + 1))
         openings.update(ids[:end] for end in range(begun + 1, begun + 1 + opening_of(action)))
+    for request in policy.decided:
+        known.update(request.context_ids[:end] for end in range(1, len(request.context_ids) + 1))
     return len(known - openings)
 
 
@@ -68,13 +72,14 @@ def opening_of(action: Action) -> int:
 
 
 def searched(policy: CountingPolicy) -> tuple[int, int]:
-    """Tokens computed, and how many would be if each was once, but for openings and the end of each context."""
+    """Tokens computed, and how many would be if each was once, but for openings and the end of each context, which is
+    read again for every turn that goes on from it."""
     settings = CHOSEN.model_copy(update={"simulations": 10})
     with searching(settings, policy) as (verbs, _, _):
         trees = search(problems(), verbs, settings)
-    states = sum(bool(node.edges) for tree in trees for _, node in walk(tree.root))
+    states = sum(bool(node.ways) for tree in trees for _, node in walk(tree.root))
     decided = states * (len(policy.chat.call_opening) + 1)
-    begun = sum(opening_of(action) for _, action in policy.written)
+    begun = sum(2 + opening_of(action) for _, action in policy.written)
     return policy.computed(), read_once(policy) + decided + begun
 
 
@@ -107,7 +112,8 @@ def test_heads_value_states_from_the_pass_that_reads_them() -> None:
         states = [start(problem) for problem in problems(2)]
         estimates = proposer.values_by(policy, heads)(states)
         read = policy.computed()
-        proposer([ProposalRequest(state, 0) for state in states])
+        proposer.decide(states)
+        proposer([ProposalRequest(state, 0, decision="search") for state in states])
         decided = policy.computed() - read - sum(len(a.message.token_ids or ()) for _, a in policy.written)
         assert decided < 12 * len(policy.written)  # the openings, and not the contexts again
         specs = policy.written[0][0].specs
@@ -127,7 +133,7 @@ def test_the_likelihood_of_the_reference_is_a_worth() -> None:
         worths = worth_by(proposer.likelihoods)(states)
         assert all(0.0 < worth.chance < 1.0 and worth.cost_to_go == 0.0 for worth in worths)
         assert len({worth.chance for worth in worths}) == 3
-        valued = Verbs(verbs.propose, worth_by(proposer.likelihoods), verbs.judge, verbs.step_many, verbs.units)
+        valued = replace(verbs, value=worth_by(proposer.likelihoods))
         (tree,) = search(problems(1), valued, CHOSEN)
     assert tree.root.value == pytest.approx(worths[0].chance)
 

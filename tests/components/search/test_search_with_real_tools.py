@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 from doubles import ScriptedPolicy, play
-from toy_search import make_problem
+from toy_search import in_advance, make_problem
 
 from components.environment.replay import replay
 from components.environment.step import step_many
@@ -23,7 +23,6 @@ from components.schema.trajectory import ANSWER, Action, State, StopReason, Traj
 from components.search.best import cheapest_correct
 from components.search.mcts import search
 from components.search.rows import Provenance, tree_rows
-from components.search.settings import SelfplaySettings
 from components.search.verbs import Verbs
 from components.search.worth import uninformed
 from components.tools.grammar import render_call
@@ -111,7 +110,7 @@ def test_search_solves_what_greedy_does_not_and_its_paths_replay(toolbox: Toolbo
     problems = [problem("hop", "two_hop", "1284000", calls=3), problem("product", "puzzle", "408", calls=2)]
     prices = PriceSheet()
     verbs = Verbs(propose, uninformed, check, partial(step_many, toolbox=toolbox), prices.units)
-    trees = search(problems, verbs, SelfplaySettings(simulations=16))
+    trees = search(problems, verbs, in_advance(simulations=16))
     found = [cheapest_correct(tree, policy_id="search:x", seed=0, units=prices.units) for tree in trees]
     for one, problem_, units in zip(found, problems, (2.0, 0.3), strict=True):
         assert one is not None
@@ -124,9 +123,9 @@ def test_failing_tools_and_broken_turns_are_nodes_like_any_other(toolbox: Toolbo
     problems = [problem("hop", "two_hop", "1284000", calls=3), problem("product", "puzzle", "408", calls=2)]
     prices = PriceSheet()
     verbs = Verbs(propose, uninformed, check, partial(step_many, toolbox=toolbox), prices.units)
-    trees = search(problems, verbs, SelfplaySettings(simulations=30))
+    trees = search(problems, verbs, in_advance(simulations=30))
     made_by = Provenance("m", "d")
-    chosen = SelfplaySettings()
+    chosen = in_advance()
     rows = [
         row
         for tree in trees
@@ -141,7 +140,7 @@ def test_failing_tools_and_broken_turns_are_nodes_like_any_other(toolbox: Toolbo
 def test_a_call_beyond_the_budget_ends_the_branch_as_a_failure(toolbox: Toolbox) -> None:
     prices = PriceSheet()
     verbs = Verbs(propose, uninformed, check, partial(step_many, toolbox=toolbox), prices.units)
-    tree = search([problem("hop", "two_hop", "1284000", calls=1)], verbs, SelfplaySettings(simulations=16))[0]
+    tree = search([problem("hop", "two_hop", "1284000", calls=1)], verbs, in_advance(simulations=16))[0]
     assert not tree.root.expandable
     assert cheapest_correct(tree, policy_id="search:x", seed=0, units=prices.units) is None
 
@@ -177,7 +176,7 @@ def test_subtasks_and_nested_calls_are_turns_of_the_search_like_any_other(toolbo
 
     prices = PriceSheet()
     stepping = partial(step_many, toolbox=toolbox, delegate=delegate)
-    deep = SelfplaySettings(simulations=30, max_depth=8)
+    deep = in_advance(simulations=30, max_depth=8)
     (tree,) = search([hop], Verbs(propose_nested, uninformed, check, stepping, prices.units), deep)
     found = cheapest_correct(tree, policy_id="search:x", seed=0, units=prices.units)
     assert found is not None

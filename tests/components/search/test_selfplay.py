@@ -16,7 +16,7 @@ from random import Random
 import datasets
 import pyarrow.parquet as pq
 import pytest
-from toy_search import make_action, make_problem, make_verbs, random_world
+from toy_search import in_advance, make_action, make_problem, make_verbs, random_world
 
 from components.records.jsonl import read_records, write_records
 from components.schema.problem import Problem
@@ -32,7 +32,7 @@ from components.search.verbs import Verbs
 
 PROBLEMS = [make_problem(f"p{index}", family=("puzzle", "two_hop")[index % 2]) for index in range(11)]
 MADE_BY = Provenance(model_digest="weights", data_digest="data")
-CHOSEN = SelfplaySettings(simulations=12, trees=4)
+CHOSEN = in_advance(simulations=12, trees=4)
 
 
 class KilledError(Exception):

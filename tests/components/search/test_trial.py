@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from toy_search import make_action, make_problem, make_verbs, random_world
+from toy_search import in_advance, make_action, make_problem, make_verbs, random_world
 
 from components.curation.family_puzzle import puzzle_problems
 from components.reward.checkers import check
 from components.schema.proposal import Proposal
 from components.schema.trajectory import State
 from components.search import trial
-from components.search.settings import SelfplaySettings
 from components.search.tree import walk
 from components.search.verbs import Verbs
 
 PROBLEMS = [make_problem(f"p{index}") for index in range(9)]
-CHOSEN = SelfplaySettings(simulations=10, trees=4, max_depth=3)
+CHOSEN = in_advance(simulations=10, trees=4, max_depth=3)
 
 
 def act(states: Sequence[State], *, seeds: Sequence[int]) -> list[Proposal]:

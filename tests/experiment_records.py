@@ -36,16 +36,17 @@ def left(variant: Variant, *, count: int = 160) -> Played:
     return Played(rows, trajectories, steps, attempts=_attempts(problems), figures=figures | rates)
 
 
-SOLVING = {"search": 2, "greedy": 5, "sampled": 3, "agreed": 4, "exhaustive": 1, "pruned": 2, "loop": 7}
+SOLVING = {"search": 2, "greedy": 5, "sampled": 3, "agreed": 4, "exhaustive": 1, "bounded": 2, "pruned": 2, "loop": 7}
 """Arm to n: it solves every n-th problem."""
 
 
 def _attempts(problems: Sequence[Problem]) -> tuple[Attempt, ...]:
     """Trees that solve more than others, and use fewer tokens where they stop."""
     families = ("puzzle", "two_hop", "fact_compute")
+    tokens = {"bounded": 80, "pruned": 60}
     arms = {**SOLVING, "flat": 4, "static": 4, "dynamic": 2}
     return tuple(
-        Attempt(arm, one.problem_id, one.group, families[n % 3], n % every == 0, 60 if arm == "pruned" else 100, 1, 1.0)
+        Attempt(arm, one.problem_id, one.group, families[n % 3], n % every == 0, tokens.get(arm, 100), 1, 1.0)
         for arm, every in arms.items()
         for n, one in enumerate(problems)
     )

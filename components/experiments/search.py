@@ -142,8 +142,8 @@ def _ratio(
 
 def _dead_ends(seeds: Seeds) -> list[Measured | None]:
     """What stopping saves, what it costs, and how often a stopped state would have led to a correct answer."""
-    table = _table(seeds, ("search", "pruned"), SEARCHED)
-    whole, less = (_numbers(table.arms[arm], _tokens) for arm in ("search", "pruned"))
+    table = _table(seeds, ("search", "bounded", "pruned"), SEARCHED)
+    whole, bounded, less = (_numbers(table.arms[arm], _tokens) for arm in ("search", "bounded", "pruned"))
     stopped = sum(played.figures["stopped"] for played in seeds.values())
     wrong = sum(played.figures["stopped_wrongly"] for played in seeds.values())
     rates = [
@@ -165,15 +165,24 @@ def _dead_ends(seeds: Seeds) -> list[Measured | None]:
         if stopped
         else None
     )
-    saved = statistic(
-        "tokens saved by stopping dead ends",
-        table.groups,
-        lambda w: 100 * (1 - _quotient(float((w * less).sum()), float((w * whole).sum()))),
-        unit="%",
-        bar=">= 30",
-        seeds=len(seeds),
-    )
-    return [saved, _gain(seeds, "pruned", "search", SEARCHED, bar=">= 0"), false]
+
+    def saved(name: str, tokens: Floats, bar: str | None) -> Measured | None:
+        return statistic(
+            name,
+            table.groups,
+            lambda w: 100 * (1 - _quotient(float((w * tokens).sum()), float((w * whole).sum()))),
+            unit="%",
+            bar=bar,
+            seeds=len(seeds),
+        )
+
+    return [
+        saved("tokens saved by stopping dead ends and what gains too little", less, ">= 30"),
+        saved("tokens saved by stopping what gains too little alone", bounded, None),
+        _gain(seeds, "pruned", "search", SEARCHED, bar=">= 0"),
+        _gain(seeds, "bounded", "search", SEARCHED),
+        false,
+    ]
 
 
 def _lockstep(seeds: Seeds) -> Measured | None:
@@ -267,9 +276,10 @@ SHARED = {
     "selfplay.temperature": 1.0,
     "selfplay.families": list(SEARCHED),
     "selfplay.problems": 64,
-    "selfplay.simulations": 12,
-    "selfplay.arguments_per_tool": 3,
-    "selfplay.most_arguments": 8,
+    "selfplay.simulations": 24,
+    "selfplay.most_arguments": 16,
+    "selfplay.widening": 0.75,
+    "selfplay.stop_outdone": False,  # or sampling would get less where a tree was solved early
     "distil.steps": 32,
 }
 SEARCH = Experiment(

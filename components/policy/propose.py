@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from components.policy.backend import Backend
@@ -91,10 +92,15 @@ class Proposer:
         """Estimates by heads on the hidden state at the end of each context; `policy` shows it, where it runs here."""
 
         def values(states: Sequence[State]) -> Estimates:
-            chances, costs = heads(policy.hidden([self._request(state, 0) for state in states]))
+            with torch.no_grad():
+                chances, costs = heads(self.features(policy, states))
             return list(zip(chances.tolist(), costs.tolist(), strict=True))
 
         return values
+
+    def features(self, policy: Policy, states: Sequence[State]) -> Tensor:
+        """[N, hidden] final hidden states at the end of each state's context, as `policy` shows them."""
+        return policy.hidden([self._request(state, 0) for state in states])
 
     def likelihoods(self, states: Sequence[State]) -> Estimates:
         """How likely the policy finds the reference at each state, as the mean probability of its tokens (1/PPL).

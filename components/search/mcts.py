@@ -78,7 +78,7 @@ def grow(roots: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> Non
         for path, leaf in zip(paths, leaves, strict=True):
             backup(path, leaf.value)
         if settings.stop_outdone:
-            leave_outdone(roots, verbs)
+            leave_outdone(roots, verbs, margin=settings.least_saving)
 
 
 def plant(problem: Problem, settings: SelfplaySettings) -> Tree:

@@ -97,7 +97,7 @@ def _marks(row: NodeRow) -> Iterator[tuple[str, str]]:
     if row.pruned:
         yield "pruned", "stopped: the estimated chance of success was too small"
     elif row.outdone:
-        yield "outdone", "left: no answer from here could be cheaper than the one that was found"
+        yield "outdone", "left: no answer from here could be enough cheaper than the one that was found"
     elif row.dead_end and not row.terminal:
         yield "dead end", "nothing below can be tried any more, and no correct answer was found"
     if row.audit is not None:

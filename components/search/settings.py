@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +53,9 @@ class SelfplaySettings(BaseModel):
     """States whose chance of success is estimated lower are dead ends; 0 stops nothing."""
     stop_outdone: bool = False
     """Whether states from which no answer can be cheaper than one that was found are left, too; this loses nothing."""
+    least_gain: float = Field(default=0.0, ge=0.0)
+    """Return by which an answer has to better the one that was found, for `stop_outdone` not to leave its state; the
+    best answer of a whole tree returns at most this much more. 0: every better answer is looked for."""
     audit_share: float = Field(default=0.05, ge=0.0, le=1.0)
     """Share of the pruned states that are searched after all, to know how often pruning was wrong."""
     min_visits: int = Field(default=8, ge=1)
@@ -62,3 +66,10 @@ class SelfplaySettings(BaseModel):
     """Weight of one cost unit against a correct answer (worth 1)."""
     seed: int = Field(default=0, ge=0)
     """Every tree's seeds are derived from this, the problem's id and the node's number."""
+
+    @property
+    def least_saving(self) -> float:
+        """`least_gain` in cost units; where cost does not count, no saving is enough."""
+        if self.least_gain == 0.0:
+            return 0.0
+        return self.least_gain / self.price_lambda if self.price_lambda else math.inf

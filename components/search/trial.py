@@ -2,8 +2,9 @@
 
 Takes problems, verbs of one policy and settings; gives `Attempt` rows, one an arm and problem, and figures. Arms: the
 tree (`search`), its own greedy path (`greedy`), plays at the tree's tokens and calls judged by the checker (`sampled`)
-or by agreement (`agreed`), the exact ceiling on puzzles (`exhaustive`), and trees that stop dead ends (`pruned`). A
-tree knows the checker, as self-play does: what compares with it fairly is `sampled`. Compares nothing, keeps no clock.
+or by agreement (`agreed`), the exact ceiling on puzzles (`exhaustive`), trees that leave what gains too little over
+a found answer (`bounded`), and trees that leave dead ends as well (`pruned`). A tree knows the checker, as self-play
+does: what compares with it fairly is `sampled`. Compares nothing, keeps no clock.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from components.search.audit import audit
 from components.search.baselines import best_of_n, sample_within, spent_by
 from components.search.exhaustive import exhaust
 from components.search.greedy import greedy_successes
+from components.search.lessons import enough_simulations
 from components.search.mcts import search
 from components.search.settings import SelfplaySettings
 from components.search.tree import Tree, walk
 from components.search.verbs import Verbs
 
-TOLERATED = 0.01
-"""Share of the states on a way to a correct answer that a threshold may cost, where it is chosen."""
+ENOUGH = 0.1
+"""Return by which a further answer has to be better than a found one, where trees stop: one unit at lambda 0.1."""
+OUTDONE = {"stop_outdone": True, "least_gain": ENOUGH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +135,29 @@ def simulations(trees: Sequence[Tree]) -> int:
 # Dead ends ------------------------------------------------------------------------------------------------------------
 
 
-def threshold(trees: Sequence[Tree]) -> float:
-    """The greatest p-hat below which at most `TOLERATED` of the states on a way to a correct answer lie; 0 if none is.
-
-    To be chosen on other problems than those on which it is tried.
-    """
-    inner = [node for tree in trees for _, node in walk(tree.root) if node.path and node.worth is not None]
-    good = sorted(node.worth.chance for node in inner if node.solved and node.worth is not None)
-    return good[int(TOLERATED * len(good))] if good else 0.0
-
-
-def pruned(
-    problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings, below: float
+def stopped(
+    problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings, *, below: float, simulations: int
 ) -> tuple[list[Attempt], dict[str, float]]:
-    """Trees that stop below a p-hat, with every state that they stopped searched after all; figures about these."""
-    stopping = settings.model_copy(update={"prune_below": below, "audit_share": 1.0})
+    """Trees of at most `simulations` that leave what is below a p-hat or outdone (`pruned`), and trees that leave only
+    what is outdone (`bounded`), with the simulations of the settings; figures about the states that p-hat stopped.
+
+    Each of these is searched after all, with the simulations of a whole tree.
+    """
+    bounded = grown(problems, verbs, settings.model_copy(update=OUTDONE))
+    stopping = settings.model_copy(update={**OUTDONE, "prune_below": below, "simulations": simulations})
     trees = grown(problems, verbs, stopping)
-    attempts = searched("pruned", trees, verbs)
-    audit(trees, verbs, stopping)
+    attempts = [*searched("bounded", bounded, verbs), *searched("pruned", trees, verbs)]
+    audit(trees, verbs, settings.model_copy(update={"audit_share": 1.0}))
     audits = [node.audit for tree in trees for _, node in walk(tree.root) if node.audit is not None]
-    return attempts, {"threshold": below, "stopped": float(len(audits)), "stopped_wrongly": float(sum(audits))}
+    figures = {"threshold": below, "simulations_pruned": float(simulations)}
+    return attempts, {**figures, "stopped": float(len(audits)), "stopped_wrongly": float(sum(audits))}
+
+
+def simulations_needed(problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings, *, below: float) -> int:
+    """Simulations in which trees that stop solve as many of the problems as whole trees.
+
+    To be chosen on other problems than those on which it is tried, and than those that taught p-hat.
+    """
+    whole = grown(problems, verbs, settings)
+    less = grown(problems, verbs, settings.model_copy(update={**OUTDONE, "prune_below": below}))
+    return enough_simulations(less, sum(tree.root.solved for tree in whole), most=settings.simulations)

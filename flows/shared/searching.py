@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from components.environment.step import step_many
-from components.policy.heads import read_values
+from components.policy.heads import ValueHeads, read_values
 from components.policy.policy import Policy
 from components.policy.propose import Proposer, make_propose
 from components.reward.checkers import check
@@ -29,13 +29,23 @@ from flows.shared.params import load_params
 from flows.shared.paths import Paths
 
 
-def open_verbs(actor: Actor, settings: SelfplaySettings, model: Path, *, also: Sequence[ToolSpec] = ()) -> Verbs:
-    """The verbs of `actor`, whose model lies in `model`; `also`: tools on offer that its toolbox does not show."""
+def open_verbs(
+    actor: Actor,
+    settings: SelfplaySettings,
+    model: Path,
+    *,
+    also: Sequence[ToolSpec] = (),
+    heads: ValueHeads | None = None,
+) -> Verbs:
+    """The verbs of `actor`, whose model lies in `model`.
+
+    `also`: tools on offer that its toolbox does not show; `heads`: what values states in place of the model's own.
+    """
     delegate = partial(rollout, actor.policy, toolbox=actor.toolbox, seed=settings.seed)
     proposer = make_propose(actor.policy, [*actor.toolbox.specs(), *also], settings)
     return Verbs(
         propose=proposer,
-        value=_value(actor, proposer, settings, model),
+        value=_value(actor, proposer, settings, model, heads),
         judge=check,
         step_many=partial(step_many, toolbox=actor.toolbox, delegate=delegate),
         units=actor.prices.units,
@@ -46,14 +56,17 @@ def open_verbs(actor: Actor, settings: SelfplaySettings, model: Path, *, also: S
     )
 
 
-def _value(actor: Actor, proposer: Proposer, settings: SelfplaySettings, model: Path) -> Value:
+def _value(
+    actor: Actor, proposer: Proposer, settings: SelfplaySettings, model: Path, heads: ValueHeads | None
+) -> Value:
     """What states are worth: by the model's value heads, where it has some and runs here (a server shows no states)."""
     policy = actor.policy
     if settings.value == "likelihood":
         return worth_by(proposer.likelihoods)
     if not isinstance(policy, Policy):
         return uninformed
-    heads = read_values(model, features=int(policy.model.config.hidden_size))
+    if heads is None:
+        heads = read_values(model, features=int(policy.model.config.hidden_size))
     return worth_by(proposer.values_by(policy, heads)) if heads is not None else uninformed
 
 

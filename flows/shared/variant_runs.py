@@ -36,6 +36,8 @@ KEPT = (
 """What is kept of a variant's project, where it exists."""
 TRIAL = ("components", "flows")
 """Folders of code that decide what the trial leaves, which is no stage of the DAG and names no dependencies."""
+READERS = "components/experiments"
+"""What reads rows off results: the parameters that it names count by themselves."""
 STAGE_OF = {"clone": "clone", "reinforced": "reinforce", "final": "distil"}
 """The stage that makes a model."""
 
@@ -92,6 +94,7 @@ def _read_by(paths: Paths, variant: Variant) -> list[tuple[str, str]]:
     neither is a variant."""
     places = (*graph.dependencies(paths.root), *(TRIAL if variant.trial else ()))
     files = [name for name in _tracked(paths.root) if any(_is_in(name, place) for place in places)]
+    files = [name for name in files if not _is_in(name, READERS)]
     files += [str(file.relative_to(paths.root)) for file in sorted(paths.annotations.glob("*.jsonl"))]
     return [(name, hashlib.sha256((paths.root / name).read_bytes()).hexdigest()) for name in files]
 

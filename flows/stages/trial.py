@@ -1,8 +1,8 @@
 """Search and its rivals on held-out problems. No stage of the DAG: experiments run it after the stages of a variant.
 
 Takes data/models/reinforced (and base), data/problems and data/corpus; gives data/reports/trial. The policy is the one
-that self-play searched with; value heads, where it has some, value states, never the likelihood of the reference, which
-knows the answer. Computes nothing itself but seconds.
+that self-play searched with. Heads value states, never the likelihood of the reference, which knows the answer: they
+are fitted here to trees of train problems. Computes nothing itself but seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from components.records.atomic import write_json
 from components.records.jsonl import write_records
@@ -24,13 +25,17 @@ from components.search.settings import Family, SelfplaySettings
 from components.search.verbs import Verbs
 from components.tools.composite import composite_specs, offered
 from components.tools.settings import CompositeSettings
-from flows.shared.acting import open_actor
+from flows.shared.acting import Actor, open_actor
+from flows.shared.foresight import learn_from_trees
 from flows.shared.searching import open_verbs
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "trial"
-PER_FAMILY = 20
+PER_FAMILY = 30
 """Held-out problems of each family, fewer where there are not so many."""
+TAUGHT, CHOSEN = 48, 16
+"""Train problems of each family whose trees teach the value heads, and further ones that tell how many simulations a
+search needs that stops dead ends."""
 SEARCHED: tuple[Family, ...] = ("puzzle", "two_hop")
 SPLIT: tuple[Family, ...] = ("two_hop", "fact_compute")
 """Families whose problems consist of several."""
@@ -47,8 +52,8 @@ def main() -> None:
         model = run.paths.model("reinforced")
         settings = run.params.selfplay.model_copy(update={"seed": child_seed(run.seed, STAGE), "value": "even"})
         with open_actor(run.paths, run.params, model, policy_id=verify_manifest(model)) as actor:
-            verbs = open_verbs(actor, settings, model, also=composite_specs(SPLITTING.tools))
-            attempts, figures = _against_sampling(run, verbs, settings)
+            verbs, below = _foreseeing(run, actor, settings, model)
+            attempts, figures = _against_sampling(run, verbs, settings, below=below)
             attempts += _splitting(run, verbs, settings)
             figures |= _speed(run, verbs, settings)
         attempts += _untrained_loop(run, verbs, settings)
@@ -57,13 +62,27 @@ def main() -> None:
         write_json(run.paths.trial_figures, figures)
 
 
-def _problems(run: StageRun, settings: SelfplaySettings, families: tuple[Family, ...], split: Split) -> list[Problem]:
-    asked = settings.model_copy(update={"families": families, "problems": PER_FAMILY * len(families)})
+def _foreseeing(run: StageRun, actor: Actor, settings: SelfplaySettings, model: Path) -> tuple[Verbs, float]:
+    """The verbs with heads that trees of train problems taught, and the p-hat below which a state is a dead end."""
+    also = composite_specs(SPLITTING.tools)
+    verbs = open_verbs(actor, settings, model, also=also)
+    trees = trial.grown(_problems(run, settings, SEARCHED, "train", TAUGHT), verbs, settings)
+    learnt = learn_from_trees(actor, trees, settings, run.params.reinforce.critic, also=also)
+    run.progress(1, 5)
+    if learnt is None:
+        return verbs, 0.0
+    return open_verbs(actor, settings, model, also=also, heads=learnt.heads), learnt.threshold
+
+
+def _problems(
+    run: StageRun, settings: SelfplaySettings, families: tuple[Family, ...], split: Split, each: int = PER_FAMILY
+) -> list[Problem]:
+    asked = settings.model_copy(update={"families": families, "problems": each * len(families)})
     return list(pick_problems(read_problems(run.paths.problems(split)), asked, split=split))
 
 
 def _against_sampling(
-    run: StageRun, verbs: Verbs, settings: SelfplaySettings
+    run: StageRun, verbs: Verbs, settings: SelfplaySettings, *, below: float
 ) -> tuple[list[trial.Attempt], dict[str, float]]:
     problems = _problems(run, settings, SEARCHED, "test")
     trees = trial.grown(problems, verbs, settings)
@@ -73,10 +92,11 @@ def _against_sampling(
         *trial.sampled(trees, verbs, settings),
         *trial.ceiling(problems, verbs.judge),
     ]
-    run.progress(1, 4)
-    below = trial.threshold(trial.grown(_problems(run, settings, SEARCHED, "train"), verbs, settings))
-    stopped, figures = trial.pruned(problems, verbs, settings, below)
-    run.progress(2, 4)
+    run.progress(2, 5)
+    further = _problems(run, settings, SEARCHED, "train", TAUGHT + CHOSEN)[TAUGHT * len(SEARCHED) :]
+    enough = trial.simulations_needed(further, verbs, settings, below=below)
+    stopped, figures = trial.stopped(problems, verbs, settings, below=below, simulations=enough)
+    run.progress(3, 5)
     return [*attempts, *stopped], figures
 
 
@@ -92,7 +112,7 @@ def _splitting(run: StageRun, verbs: Verbs, settings: SelfplaySettings) -> list[
     found = []
     for arm, posed in arms.items():
         found += trial.searched(arm, trial.grown(posed, verbs, deep), verbs)
-    run.progress(3, 4)
+    run.progress(4, 5)
     return found
 
 
@@ -112,7 +132,7 @@ def _untrained_loop(run: StageRun, verbs: Verbs, settings: SelfplaySettings) -> 
     base, problems = run.paths.model("base"), _problems(run, settings, SEARCHED, "test")
     with open_actor(run.paths, run.params, base, policy_id=verify_manifest(base)) as actor:
         plays = plain_loop(actor.policy, problems, actor.toolbox, seed=settings.seed)
-    run.progress(4, 4)
+    run.progress(5, 5)
     return trial.played("loop", problems, plays, verbs)
 
 

@@ -125,6 +125,21 @@ def test_changed_code_makes_another_variant_where_a_stage_reads_it(project: Path
     assert _run(project, 0.1) != before
 
 
+def test_what_reads_results_changes_no_variant_but_what_the_trial_runs_does(project: Paths) -> None:
+    def key() -> str:
+        variant = Variant("v", "x", trial=True)
+        params = variant_runs.parameters(project, variant, seed=0, profile="smoke")
+        return variant_runs.key_of(project, params, variant)
+
+    before = key()
+    reader = project.root / "components" / "experiments" / "search.py"
+    reader.parent.mkdir()
+    reader.write_text("BAR = 3\n")
+    assert key() == before
+    (project.root / "components" / "page.py").write_text("COLOUR = 1\n")
+    assert key() != before
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_written_from_what_its_variants_left(name: str, project: Paths) -> None:
     for variant in EXPERIMENTS[name].variants:

@@ -123,7 +123,7 @@ def test_search_is_measured_against_its_rivals_on_the_same_problems() -> None:
     rows = {row.measure: row for row in experiment.analyse(found)}
     ratio = rows["solved on puzzle, search / greedy"]
     assert (ratio.value, ratio.bar, ratio.seeds) == (pytest.approx(2.5, abs=0.4), ">= 2", 3)
-    saved = rows["tokens saved by stopping dead ends"]
+    saved = rows["tokens saved by stopping dead ends and what gains too little"]
     assert (saved.value, saved.low, saved.high) == (pytest.approx(40.0),) * 3
     assert rows["solved, pruned - search, puzzle + two_hop"].value == 0.0
     assert rows["solved by exhaustive, puzzle"].value == 100.0

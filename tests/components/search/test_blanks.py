@@ -231,6 +231,24 @@ def test_blanks_need_a_policy_that_decides() -> None:
 # What cannot be better is left ----------------------------------------------------------------------------------------
 
 
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, RULES, st.sampled_from([0.01, 0.05, 0.1, 0.3]))
+def test_leaving_what_gains_too_little_loses_at_most_that(seed: int, rule: str, least: float) -> None:
+    whole, verbs = grow(seed, simulations=2000, selection=rule)
+    less, _ = grow(seed, simulations=2000, selection=rule, stop_outdone=True, least_gain=least)
+    assert less.root.solved == whole.root.solved
+    assert len(nodes(less)) <= len(nodes(whole))
+    if whole.root.solved:
+        best, found = (min(verbs.units(n.state.spent) for n in nodes(t) if n.success) for t in (whole, less))
+        assert found - best <= least / when_tried().price_lambda + 1e-9
+
+
+def test_where_cost_does_not_count_the_first_answer_ends_a_tree_that_asks_for_gains() -> None:
+    assert when_tried(least_gain=0.2, price_lambda=0.1).least_saving == pytest.approx(2.0)
+    assert when_tried(least_gain=0.2, price_lambda=0.0).least_saving == float("inf")
+    assert when_tried(price_lambda=0.0).least_saving == 0.0
+
+
 @settings(max_examples=150, deadline=None)
 @given(SEEDS, RULES)
 def test_leaving_what_is_outdone_loses_no_cheaper_answer(seed: int, rule: str) -> None:

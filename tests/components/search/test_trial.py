@@ -14,7 +14,6 @@ from components.reward.checkers import check
 from components.schema.proposal import Proposal
 from components.schema.trajectory import State
 from components.search import trial
-from components.search.tree import walk
 from components.search.verbs import Verbs
 
 PROBLEMS = [make_problem(f"p{index}") for index in range(9)]
@@ -62,20 +61,27 @@ def test_the_ceiling_is_of_puzzles_alone_and_reaches_all_that_can_be_solved() ->
     assert [one.solved for one in trial.ceiling([*PROBLEMS, *puzzles], check)] == [True] * 6
 
 
-def test_a_threshold_keeps_the_ways_to_correct_answers_on_which_it_was_chosen() -> None:
-    trees = trial.grown(PROBLEMS, verbs(), CHOSEN)
-    below = trial.threshold(trees)
-    inner = [node for tree in trees for _, node in walk(tree.root) if node.path and node.worth is not None]
-    lost = [node for node in inner if node.solved and node.worth is not None and node.worth.chance < below]
-    assert below > 0.0
-    assert len(lost) <= trial.TOLERATED * len(inner)
-    assert trial.threshold([]) == 0.0
-
-
 def test_stopping_uses_fewer_tokens_and_tells_how_often_it_was_wrong() -> None:
     whole = trial.searched("search", trial.grown(PROBLEMS, verbs(), CHOSEN), verbs())
-    stopped, figures = trial.pruned(PROBLEMS, verbs(), CHOSEN, 0.9)
+    rows, figures = trial.stopped(PROBLEMS, verbs(), CHOSEN, below=0.9, simulations=10)
+    bounded, stopped = rows[: len(PROBLEMS)], rows[len(PROBLEMS) :]
+    assert ({one.arm for one in bounded}, {one.arm for one in stopped}) == ({"bounded"}, {"pruned"})
     assert sum(one.tokens or 0 for one in stopped) < sum(one.tokens or 0 for one in whole)
-    assert figures["threshold"] == 0.9
+    assert sum(one.tokens or 0 for one in bounded) < sum(one.tokens or 0 for one in whole)
+    assert [one.solved for one in bounded] == [one.solved for one in whole], "what gains too little solves nothing new"
+    assert (figures["threshold"], figures["simulations_pruned"]) == (0.9, 10.0)
     assert 0 < figures["stopped_wrongly"] < figures["stopped"]
-    assert trial.pruned(PROBLEMS, verbs(), CHOSEN, 0.0)[1]["stopped"] == 0.0
+    assert trial.stopped(PROBLEMS, verbs(), CHOSEN, below=0.0, simulations=10)[1]["stopped"] == 0.0
+
+
+def test_the_simulations_needed_solve_as_many_and_one_fewer_does_not() -> None:
+    solved = sum(tree.root.solved for tree in trial.grown(PROBLEMS, verbs(), CHOSEN))
+
+    def stopping(simulations: int) -> int:
+        asked = CHOSEN.model_copy(update={**trial.OUTDONE, "simulations": simulations})
+        return sum(tree.root.solved for tree in trial.grown(PROBLEMS, verbs(), asked))
+
+    needed = trial.simulations_needed(PROBLEMS, verbs(), CHOSEN, below=0.0)
+    assert 1 < needed < CHOSEN.simulations
+    assert stopping(needed) == solved > stopping(needed - 1)
+    assert trial.simulations_needed([], verbs(), CHOSEN, below=0.0) == CHOSEN.simulations

@@ -144,7 +144,8 @@ def _dead_ends(seeds: Seeds) -> list[Measured | None]:
     """What stopping saves, what it costs, and how often a stopped state would have led to a correct answer."""
     table = _table(seeds, ("search", "bounded", "pruned"), SEARCHED)
     whole, bounded, less = (_numbers(table.arms[arm], _tokens) for arm in ("search", "bounded", "pruned"))
-    stopped = sum(played.figures["stopped"] for played in seeds.values())
+    each = [played.figures["stopped"] for played in seeds.values()]
+    stopped = sum(each)
     wrong = sum(played.figures["stopped_wrongly"] for played in seeds.values())
     rates = [
         100 * _quotient(played.figures["stopped_wrongly"], played.figures["stopped"])
@@ -181,6 +182,16 @@ def _dead_ends(seeds: Seeds) -> list[Measured | None]:
         saved("tokens saved by stopping what gains too little alone", bounded, None),
         _gain(seeds, "pruned", "search", SEARCHED, bar=">= 0"),
         _gain(seeds, "bounded", "search", SEARCHED),
+        Measured(  # where it is 0, there is no rate of wrong ones, and this row says why
+            "states stopped as dead ends (mean, least and most of the seeds)",
+            stopped / len(seeds),
+            min(each),
+            max(each),
+            "states",
+            None,
+            len(table.groups),
+            len(seeds),
+        ),
         false,
     ]
 

@@ -21,7 +21,6 @@ TOLERATED = 0.01
 class Lesson:
     """A state that was searched below."""
 
-    problem_id: str
     state: State
     solved: bool
     """Whether a correct answer was found there."""
@@ -42,7 +41,7 @@ def _lesson(node: Node, units: Callable[[Cost], float]) -> Lesson:
     spent = units(node.state.spent)
     ends = [units(end.state.spent) - spent for _, end in walk(node) if end.terminal]
     to_go = sum(ends) / len(ends) if ends else None
-    return Lesson(node.state.problem.problem_id, node.state, node.solved, to_go, not node.path, node.visits)
+    return Lesson(node.state, node.solved, to_go, not node.path, node.visits)
 
 
 def threshold(learnt: Sequence[Lesson], chances: Sequence[float], *, min_visits: int) -> float:
@@ -65,7 +64,8 @@ def threshold(learnt: Sequence[Lesson], chances: Sequence[float], *, min_visits:
 def enough_simulations(trees: Sequence[Tree], solved: int, *, most: int) -> int:
     """The fewest simulations in which as many of the trees found an answer as `solved`; `most` where they never did.
 
-    A tree of fewer simulations is the beginning of one of more, so one growth tells about all.
+    A PUCT tree of fewer simulations is the beginning of one of more, so one growth tells about all; Gumbel's halving
+    plans by their number, and there this is an estimate.
     """
     won = [tree for tree in trees if tree.root.solved]
     first = sorted(min(node.simulation for _, node in walk(tree.root) if node.success) for tree in won)

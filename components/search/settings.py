@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Family = Literal["fact", "number", "two_hop", "compute", "fact_compute", "chat", "decoy", "puzzle", "own"]
 
@@ -66,6 +66,12 @@ class SelfplaySettings(BaseModel):
     """Weight of one cost unit against a correct answer (worth 1)."""
     seed: int = Field(default=0, ge=0)
     """Every tree's seeds are derived from this, the problem's id and the node's number."""
+
+    @model_validator(mode="after")
+    def _gains_need_stopping(self) -> Self:
+        if self.least_gain and not self.stop_outdone:
+            raise ValueError("least_gain stops nothing without stop_outdone: true")
+        return self
 
     @property
     def least_saving(self) -> float:

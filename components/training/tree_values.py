@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from components.policy.heads import ValueHeads
-from components.schema.identity import stable_hash
 from components.training.settings import CriticSettings
+from components.training.values import HELD_OUT, fold_of
 
-FOLDS = 5
 UPDATES = 100
 """Passes over all states; with twice as many, chances come out too sure (on train problems that were left out)."""
 
@@ -51,9 +50,9 @@ def fit_tree_values(
         raise ValueError("no state was searched: there is nothing to learn values from")
     solved_N = torch.tensor(solved, dtype=torch.float32)
     cost_N = torch.tensor([float("nan") if cost is None else cost for cost in cost_to_go])
-    fold_N = torch.tensor([int(stable_hash([name]), 16) % FOLDS for name in problem_ids])
+    fold_N = torch.tensor([fold_of(name) for name in problem_ids])
     chances = torch.zeros(len(problem_ids))
-    for fold in range(FOLDS):
+    for fold in range(HELD_OUT):
         out = fold_N == fold
         if out.any():
             heads = _fit(features[~out], solved_N[~out], cost_N[~out], settings, seed=seed)

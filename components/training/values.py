@@ -25,6 +25,11 @@ HELD_OUT = 5
 """One problem in so many is kept for calibration."""
 
 
+def fold_of(problem_id: str) -> int:
+    """Which of the `HELD_OUT` parts of the problems it belongs to; all states of a problem to the same."""
+    return int(stable_hash([problem_id]), 16) % HELD_OUT
+
+
 @dataclass(frozen=True, slots=True)
 class Play:
     """What a finished trajectory tells about the states that it went through."""
@@ -40,7 +45,7 @@ class Play:
 
     def held_out(self) -> bool:
         """Whether its problem is kept for calibration."""
-        return int(stable_hash([self.problem_id]), 16) % HELD_OUT == 0
+        return fold_of(self.problem_id) == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def learn_from_trees(
     ]
     fitted = fit_tree_values(
         torch.cat(features),
-        [lesson.problem_id for lesson in learnt],
+        [lesson.state.problem.problem_id for lesson in learnt],
         [lesson.solved for lesson in learnt],
         [lesson.cost_to_go for lesson in learnt],
         critic,

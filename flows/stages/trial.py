@@ -93,7 +93,9 @@ def _against_sampling(
         *trial.ceiling(problems, verbs.judge),
     ]
     run.progress(2, 5)
-    further = _problems(run, settings, SEARCHED, "train", TAUGHT + CHOSEN)[TAUGHT * len(SEARCHED) :]
+    taught = {problem.problem_id for problem in _problems(run, settings, SEARCHED, "train", TAUGHT)}
+    more = _problems(run, settings, SEARCHED, "train", TAUGHT + CHOSEN)
+    further = [problem for problem in more if problem.problem_id not in taught]
     enough = trial.simulations_needed(further, verbs, settings, below=below)
     stopped, figures = trial.stopped(problems, verbs, settings, below=below, simulations=enough)
     run.progress(3, 5)

@@ -134,6 +134,17 @@ def test_search_is_measured_against_its_rivals_on_the_same_problems() -> None:
     assert not [name for name in rows if "None" in name]
 
 
+def test_where_no_state_was_stopped_the_table_says_so() -> None:
+    experiment = EXPERIMENTS["search"]
+    found = {variant.name: {seed: left(variant) for seed in range(2)} for variant in experiment.variants}
+    for seed, played in found["searched"].items():
+        figures = {**played.figures, "stopped": 0.0, "stopped_wrongly": 0.0}
+        found["searched"][seed] = replace(played, figures=figures)
+    rows = {row.measure: row for row in experiment.analyse(found)}
+    assert rows["states stopped as dead ends (mean, least and most of the seeds)"].value == 0.0
+    assert "states stopped wrongly (least and most of the seeds)" not in rows
+
+
 def test_a_loop_that_solves_nothing_is_still_compared_with_the_student() -> None:
     experiment = EXPERIMENTS["search"]
     found = {variant.name: {seed: left(variant) for seed in range(2)} for variant in experiment.variants}

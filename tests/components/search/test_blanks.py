@@ -244,9 +244,14 @@ def test_leaving_what_gains_too_little_loses_at_most_that(seed: int, rule: str, 
 
 
 def test_where_cost_does_not_count_the_first_answer_ends_a_tree_that_asks_for_gains() -> None:
-    assert when_tried(least_gain=0.2, price_lambda=0.1).least_saving == pytest.approx(2.0)
-    assert when_tried(least_gain=0.2, price_lambda=0.0).least_saving == float("inf")
+    assert when_tried(stop_outdone=True, least_gain=0.2, price_lambda=0.1).least_saving == pytest.approx(2.0)
+    assert when_tried(stop_outdone=True, least_gain=0.2, price_lambda=0.0).least_saving == float("inf")
     assert when_tried(price_lambda=0.0).least_saving == 0.0
+
+
+def test_a_least_gain_that_would_stop_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="stop_outdone: true"):
+        when_tried(least_gain=0.2)
 
 
 @settings(max_examples=150, deadline=None)

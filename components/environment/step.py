@@ -80,7 +80,7 @@ def step_many(
     problems = [need for need in needs if isinstance(need, Problem)]
     nested = None if delegate is None else iter(delegate(problems) if problems else ())
     read = prompt_tokens or [0] * len(states)
-    wrote = completion_tokens or [len(action.message.token_ids or ()) for action in actions]
+    wrote = completion_tokens or [action.tokens_written for action in actions]
     stepped = []
     for state, action, need, tokens_in, tokens_out in zip(states, actions, needs, read, wrote, strict=True):
         reply = _reply(need, answers, nested, toolbox.charge)
@@ -128,7 +128,7 @@ def after(state: State, action: Action, reply: Reply, tokens: Cost | None = None
     `tokens`: by default the turn's own tokens as completion.
     """
     result = reply.result
-    wrote = Cost(completion_tokens=len(action.message.token_ids or ())) if tokens is None else tokens
+    wrote = Cost(completion_tokens=action.tokens_written) if tokens is None else tokens
     cost = wrote + (NO_COST if result is None else result.cost)
     results = () if result is None else (result,)
     nested = () if reply.nested is None else (reply.nested,)

@@ -80,7 +80,7 @@ def _turn(transition: Transition, start_ns: int) -> Span:
         outputs={"text": _cut(action.message.content)},
         attributes={
             "decision": action.decision,
-            "tokens": len(action.message.token_ids or ()),
+            "tokens": action.tokens_written,
             "stop": action.stop.value if action.stop is not None else "",
             **probabilities,
         },

@@ -123,11 +123,12 @@ FACTS: Mapping[str, Any] = {
     "tools.engine": "natural",
     "clone.steps": 56,
     # a few steps of queries, then decisions by weights of their own, fitted to twenty times the recipe's judged roots:
-    # steps of the shared weights turned all decisions to "answer" at once, and the guard ended the run
+    # steps of the shared weights turned all decisions to "answer" at once, and the guard ended the run. The head reads
+    # the answer's draft: what the model knows shows in its own words, the question tells little of it
     "reinforce.steps": 16,
     "reinforce.learning_rate": 5e-5,
     "reinforce.decision_start": 0.75,
-    "reinforce.decisions": "head",
+    "reinforce.decisions": "draft",
     "reinforce.judged": 1920,
 }
 """The recipe with its attention on facts."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from components.policy import llama
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
-from components.policy.decision_head import DecisionHead
+from components.policy.decision_head import DecisionHead, Roots
 from components.policy.floor import Floor, Talk
 from components.policy.generate import Generating
 from components.policy.model_type import CausalLM
@@ -41,8 +41,7 @@ class Policy:
         self.vocabulary = int(model.config.vocab_size)
         self.capacity = self._capacity()
         """Most tokens that the model can read."""
-        self.decision_head: DecisionHead | None = None
-        """Decides at roots; None leaves that to the weights."""
+        self._roots = Roots(self._gained)
         self.grammars = ArgumentGrammars(self.chat, vocabulary=self.vocabulary)
         writer = Writer(
             self.chat,
@@ -50,9 +49,18 @@ class Policy:
             self.new_session,
             prefill_tokens=settings.prefill_tokens,
             kept_tokens=settings.kept_tokens,
-            at_root=self._at_root,
+            roots=self._roots,
         )
         self._generating = Generating(writer, slots=settings.slots, vocabulary=self.vocabulary, capacity=self.capacity)
+
+    @property
+    def decision_head(self) -> DecisionHead | None:
+        """Decides at roots; None leaves that to the weights."""
+        return self._roots.head
+
+    @decision_head.setter
+    def decision_head(self, head: DecisionHead | None) -> None:
+        self._roots.head = head
 
     @property
     def _weights(self) -> llama.LlamaWeights | None:
@@ -111,7 +119,10 @@ class Policy:
 
     @torch.no_grad()
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
-        """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4)."""
+        """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4).
+
+        Where a head decides on a draft, that of the weights: nothing is written here.
+        """
         self.model.eval()
         return [turn.probs if turn.probs is not None else {ANSWER: 1.0} for turn in self._generating.read(requests)]
 
@@ -132,9 +143,6 @@ class Policy:
         """Hidden states [..., hidden] of a session, fp32 on the CPU, with the final norm's gain."""
         states = hidden.float().cpu()
         return states if self._weights is None else states * self.model.model.norm.weight.float().cpu()
-
-    def _at_root(self, hidden: Tensor, own: dict[str, float]) -> dict[str, float]:
-        return own if self.decision_head is None else self.decision_head.probs(self._gained(hidden), own)
 
     @torch.no_grad()
     def score(self, requests: Sequence[ScoreRequest]) -> list[tuple[float, ...]]:

@@ -87,4 +87,5 @@ class Rules:
             call=call,
             stop=stop,
             decision_probs=turn.probs,
+            draft=turn.draft,
         )

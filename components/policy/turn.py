@@ -83,13 +83,34 @@ class Turn:
     stop: StopReason | None = None
     reason: str = ""
     """Why the request was refused."""
+    drafting: bool = False
+    """An answer is being written that may yet be left for a call (`DecisionHead.drafts`); nobody hears it before."""
+    states: list[Tensor] = field(default_factory=list)
+    """[hidden] that each token of the draft was drawn from"""
+    draft: tuple[int, ...] = ()
+    """Tokens of the answer that was left."""
 
     def add(self, tokens: Sequence[int], *, written: bool, logprob: float = 0.0) -> None:
         self.tokens.extend(tokens)
         self.written.extend([written] * len(tokens))
         self.logprobs.extend([logprob] * len(tokens))
-        if self.request.heard is not None:
+        if not self.drafting:
+            self._tell(tokens)
+
+    def _tell(self, tokens: Sequence[int]) -> None:
+        if self.request.heard is not None and tokens:
             self.request.heard(self.decision, tokens)
+
+    def keep_draft(self) -> None:
+        """The draft is the answer."""
+        self.drafting = False
+        self._tell(self.tokens)
+
+    def leave_draft(self) -> None:
+        """The turn begins anew, as the call that was decided on."""
+        self.drafting, self.done, self.stop, self.draft = False, False, None, tuple(self.tokens)
+        for written in (self.tokens, self.written, self.logprobs):
+            written.clear()
 
     def temperature(self) -> float:
         return self.request.answer_temperature if self.decision == ANSWER else self.request.temperature

@@ -15,6 +15,7 @@ from torch import Tensor
 from components.policy.chat import Chat
 from components.policy.constrained import ArgumentGrammars
 from components.policy.decision import opening_logprobs, probabilities
+from components.policy.decision_head import Roots
 from components.policy.kept import KeptPrefixes
 from components.policy.prefix_tree import common_prefix
 from components.policy.rules import NOT_NUMBERS, Rules
@@ -25,9 +26,6 @@ from components.schema.tool import ToolSpec
 from components.schema.trajectory import ANSWER, Action, StopReason
 
 T = TypeVar("T")
-AtRoot = Callable[[Tensor, dict[str, float]], dict[str, float]]
-"""The hidden state [hidden] at the end of a root's context, and P over decisions there by the likelihood of their
-openings, to the P that is acted on."""
 
 
 class Writer:
@@ -41,12 +39,12 @@ class Writer:
         *,
         prefill_tokens: int,
         kept_tokens: int,
-        at_root: AtRoot = lambda hidden, own: own,
+        roots: Roots,
     ) -> None:
-        """`new_session(rows)` opens empty rows under the current weights; `at_root` has the last word on decisions at
+        """`new_session(rows)` opens empty rows under the current weights; `roots` has the last word on decisions at
         roots."""
         self._chat, self._rules, self._new_session = chat, Rules(chat, grammars), new_session
-        self._at_root = at_root
+        self._roots = roots
         self._prefill_tokens = prefill_tokens
         self._session: Session | None = None
         self._kept_tokens, self._kept = kept_tokens, KeptPrefixes(kept_tokens)
@@ -94,9 +92,16 @@ class Writer:
         session.assign([turn.place for turn in followers], [leaders[turn.key()].place for turn in followers])
         for turn in turns:
             turn.hidden, turn.probs = leaders[turn.key()].hidden, probs.get(turn.key())
-            self._rules.decide(turn)
+            turn.drafting = self._begins_with_draft(turn)
+            if not turn.drafting:
+                self._rules.decide(turn)
             if turn.decision == ANSWER:
                 session.rewind(turn.place, len(turn.request.context_ids))
+
+    def _begins_with_draft(self, turn: Turn) -> bool:
+        request, own = turn.request, turn.probs
+        asked = turn.undecided() and request.at_root and not request.must_call
+        return asked and own is not None and _are_numbers(own) and self._roots.wants_draft(own)
 
     def _read_leaders(
         self, session: Session, leaders: dict[Key, Turn], undecided: set[Key]
@@ -116,7 +121,7 @@ class Writer:
                 self._keep(turn, session, turn.request.context_ids)
                 if turn.key() in undecided:
                     own = self._probabilities(session, place, turn.request.specs, states)
-                    probs[turn.key()] = self._at_root(states[0], own) if turn.request.at_root else own
+                    probs[turn.key()] = self._roots.on_reading(states[0], own) if turn.request.at_root else own
         return probs
 
     def _remember(self, context: tuple[int, ...], place: int) -> None:
@@ -185,17 +190,37 @@ class Writer:
                 turn.hidden = states[-1]
 
     def step(self, turns: Sequence[Turn]) -> None:
-        """One token for every turn; some are over afterwards."""
+        """One token for every turn; some are over afterwards, and drafts that are over are answers or become calls."""
         session = self._open_session()
         for turn in turns:
             if turn.request.cancelled is not None and turn.request.cancelled.is_set():
                 turn.end(StopReason.CANCELLED)
-        self._draw(session, [turn for turn in turns if not turn.done])
+        drawing = [turn for turn in turns if not turn.done]
+        for turn in drawing:
+            if turn.drafting and turn.hidden is not None:
+                turn.states.append(turn.hidden)
+        self._draw(session, drawing)
         going = [turn for turn in turns if not turn.done]
         if going:
             kept = session.append([turn.place for turn in going], [[t.tokens[-1]] for t in going], [1] * len(going))
             for turn, states in zip(going, kept, strict=True):
                 turn.hidden = states[-1]
+        self._settle(session, [turn for turn in turns if turn.drafting and turn.done])
+
+    def _settle(self, session: Session, turns: Sequence[Turn]) -> None:
+        """Decide where a draft is over: it is kept as the answer, or left for a call, of which nothing is written."""
+        for turn in turns:
+            if turn.stop not in (StopReason.REFUSED, StopReason.CANCELLED):
+                assert turn.probs is not None, "a draft is written where a decision is due"
+                turn.probs = self._roots.on_draft(torch.stack(turn.states), turn.probs)
+                self._rules.decide(turn)
+            turn.states.clear()
+            if turn.decision == ANSWER:
+                turn.keep_draft()
+            else:
+                turn.leave_draft()
+                session.rewind(turn.place, len(turn.request.context_ids))
+        self.begin([turn for turn in turns if not turn.done])
 
     def _draw(self, session: Session, turns: Sequence[Turn]) -> None:
         if not turns:
@@ -233,6 +258,10 @@ class Writer:
         if self._session is not None and turn.place >= 0:
             self._keep(turn, self._session, self._session.rows[turn.place])
         return self._rules.action(turn)
+
+
+def _are_numbers(probs: dict[str, float]) -> bool:
+    return all(p == p for p in probs.values())
 
 
 def _rest_of_name(session: Session, place: int, ids: Sequence[int]) -> float:

@@ -53,6 +53,13 @@ class Action:
     """MALFORMED or TRUNCATED when the turn itself was unusable; None otherwise."""
     decision_probs: Mapping[str, float] | None = None
     """P(decision) over answer and every tool at this state, if it was computed."""
+    draft: tuple[int, ...] = field(default=(), metadata=SPARSE)
+    """Tokens of an answer that was written first and left for this call."""
+
+    @property
+    def tokens_written(self) -> int:
+        """Tokens of the turn, and of the draft that was left for it: what it cost to write."""
+        return len(self.message.token_ids or ()) + len(self.draft)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,11 +115,11 @@ def sample_within(
 
 
 def _take(one: _Sampling, turn: Proposal, state: State, transition: Transition) -> None:
-    written, context = len(turn.action.message.token_ids or ()), turn.context_tokens or 0
+    context = turn.context_tokens or 0
     shared = bool(one.done) and not one.transitions
     read = 0 if shared else max(0, context - one.read)
-    one.spent += Spent(read + written, transition.cost.calls)
-    one.read = context + written
+    one.spent += Spent(read + turn.action.tokens_written, transition.cost.calls)
+    one.read = context + len(turn.action.message.token_ids or ())
     one.state = state
     one.transitions.append(transition)
 

@@ -137,7 +137,7 @@ def write(simulations: Sequence[Simulation], verbs: Verbs, settings: SelfplaySet
             paths.append([*one.above, (one.node, way)])
             continue
         proposal = next(proposals)
-        one.node.written_tokens += len(proposal.action.message.token_ids or ())
+        one.node.written_tokens += proposal.action.tokens_written
         way.virtual_loss -= 1
         edge = fill(one.node, way, proposal, most=settings.most_arguments)
         if edge is None:
@@ -266,7 +266,7 @@ def ask(nodes: Sequence[Node], wider: Sequence[tuple[Node, str]], verbs: Verbs, 
     answers = verbs.propose(requests) if requests else ()
     asked = [*nodes, *(node for node, _ in wider)]
     for node, request, proposals in zip(asked, requests, answers, strict=True):
-        node.written_tokens += sum(len(proposal.action.message.token_ids or ()) for proposal in proposals)
+        node.written_tokens += sum(proposal.action.tokens_written for proposal in proposals)
         if request.decision is None:
             node.edges = make_edges(proposals)
         else:

@@ -75,7 +75,7 @@ def play(
         read = read or len(request.context_ids)
         action = yield from take_turn(request, state)
         if action.stop is None and action.call is not None and action.call.name in asked.client:
-            wrote = Cost(completion_tokens=len(action.message.token_ids or ()))
+            wrote = Cost(completion_tokens=action.tokens_written)
             return _answer(state, transitions, action, cost=state.spent + wrote + Cost(prompt_tokens=read))
         reply = yield from _reply(backend, toolbox, asked, state, action, len(transitions), cancelled)
         state, transition = after(state, action, reply)

@@ -34,10 +34,16 @@ class FittedDecisions:
 
 
 def fit_decisions(
-    features: Tensor, values: Sequence[Mapping[str, float]], groups: Sequence[str], *, temperature: float
+    features: Tensor,
+    values: Sequence[Mapping[str, float]],
+    groups: Sequence[str],
+    *,
+    temperature: float,
+    drafts: bool = False,
 ) -> FittedDecisions:
-    """The head of roots with `features` [N, hidden], where `values[i]` is what each decision led to at root i.
+    """The head of roots with `features` [N, features], where `values[i]` is what each decision led to at root i.
 
+    `drafts`: the features are those of the answers that were written there first, which the head then goes by.
     `groups`: problems of one group are kept together in the cross-validation. Roots where a decision was not tried
     teach nothing of it.
 
@@ -56,12 +62,12 @@ def fit_decisions(
         rows.append(_ridge(features[tried], target[tried], ridge))
         foreseen.append(_held_out(features, target, tried, folds, ridge))
     weight, bias = torch.stack([row[0] for row in rows]).float(), torch.stack([row[1] for row in rows]).float()
-    head = DecisionHead(names, weight, bias, temperature)
+    head = DecisionHead(names, weight, bias, temperature, drafts)
     return FittedDecisions(head, _metrics(names, torch.stack(foreseen, 1), values))
 
 
 def _ridge(features: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights [hidden] and bias [] of argmin |X w + b - y|^2 + penalty |S w|^2, S the features' deviations."""
+    """Weights [features] and bias [] of argmin |X w + b - y|^2 + penalty |S w|^2, S the features' deviations."""
     x = features.double()
     middle, scale = x.mean(0), x.std(0, unbiased=False).clamp_min(1e-6)
     z, mean = (x - middle) / scale, target.mean()

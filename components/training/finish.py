@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
+from components.policy.decision_head import draft_feature
 from components.policy.heads import QHead
 from components.policy.model_type import CausalLM
 from components.policy.prefix_tree import passes
@@ -17,6 +19,7 @@ from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, Trajectory
 from components.training.critic import Critic, read_features
 from components.training.decision_values import FittedDecisions, fit_decisions
+from components.training.forward import hidden_states
 from components.training.inputs import Vocabulary
 from components.training.losses import decision_log_probs
 from components.training.material import Encoder
@@ -117,22 +120,51 @@ def finish_decisions(
     encoder: Encoder,
     *,
     temperature: float,
+    drafts: bool = False,
     tokens_per_pass: int,
 ) -> FittedDecisions:
     """A decision head fitted to what every decision that was forced at a judged root earned.
 
-    Trajectories that nobody forced, that were not scored, or whose problem is not known, are left out.
+    `drafts`: it reads the answers that were written where answering was forced, which are what the model would draft.
+    Trajectories that nobody forced, that were not scored, or whose problem is not known, are left out; for drafts the
+    problems that were not answered, too.
 
     Raises:
         ValueError: no trajectory is left to learn from.
     """
     earned: dict[str, dict[str, float]] = {}
+    answers: dict[str, tuple[int, ...]] = {}
     for one in trajectories:
         if one.forced and one.problem_id in problems and one.transitions[-1].reward is not None:
             total = sum(step.reward or 0.0 for step in one.transitions)
             earned.setdefault(one.problem_id, {})[one.forced[0]] = total
-    judged = [problems[name] for name in earned]
+            if one.forced[0] == ANSWER:
+                answers[one.problem_id] = one.transitions[0].action.message.token_ids or ()
+    judged = [problems[name] for name in earned if answers.get(name) or not drafts]
     roots = [encoder.context(problem) for problem in judged]
-    features = read_features(model, roots, tokens_per_pass=tokens_per_pass)
-    groups = [problem.group for problem in judged]
-    return fit_decisions(features, list(earned.values()), groups, temperature=temperature)
+    if drafts:
+        written = [answers[problem.problem_id] for problem in judged]
+        features = read_drafts(model, roots, written, tokens_per_pass=tokens_per_pass)
+    else:
+        features = read_features(model, roots, tokens_per_pass=tokens_per_pass)
+    values, groups = [earned[problem.problem_id] for problem in judged], [problem.group for problem in judged]
+    return fit_decisions(features, values, groups, temperature=temperature, drafts=drafts)
+
+
+@torch.no_grad()
+def read_drafts(
+    model: CausalLM,
+    contexts: Sequence[tuple[int, ...]],
+    drafts: Sequence[tuple[int, ...]],
+    *,
+    tokens_per_pass: int,
+) -> Tensor:
+    """`draft_feature` of each draft after its context. [N, 2 * hidden] fp32"""
+    read = torch.empty(len(contexts), 2 * int(model.config.hidden_size))
+    sequences = [context + draft[:-1] for context, draft in zip(contexts, drafts, strict=True)]
+    for members in passes(sequences, limit=tokens_per_pass):
+        states = hidden_states(model, [sequences[i] for i in members])
+        for number, i in enumerate(members):
+            drawn_from = range(len(contexts[i]) - 1, len(sequences[i]))
+            read[i] = draft_feature(states.at([(number, position) for position in drawn_from]).float()).cpu()
+    return read

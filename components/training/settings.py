@@ -111,9 +111,10 @@ class ReinforceSettings(TrainerSettings):
     max_tokens: int = Field(default=24, ge=4)
     """Limit of every turn in a rollout: one straggler holds up the whole batch."""
 
-    decisions: Literal["weights", "head"] = "weights"
+    decisions: Literal["weights", "head", "draft"] = "weights"
     """What learns decisions: the model's own weights, step by step; or a linear head on its features, which decides at
-    roots and leaves the weights as they are (`training.decision_values`)."""
+    roots and leaves the weights as they are (`training.decision_values`): by the state at the end of the context, or by
+    the answer that the model drafts there first."""
     decision_start: float = Field(default=0.6, ge=0, le=1)
     """Share of the steps before decisions are learnt."""
     families: tuple[str, ...] = Field(
@@ -196,10 +197,10 @@ class ReinforceSettings(TrainerSettings):
 
     @model_validator(mode="after")
     def _head_alone(self) -> Self:
-        if self.decisions == "head" and (self.form != "policy_gradient" or self.price_conditioned):
+        if self.decisions != "weights" and (self.form != "policy_gradient" or self.price_conditioned):
             raise ValueError(
-                "decisions: head goes with form: policy_gradient and one price: the other forms have heads of their "
-                "own, and a linear head cannot follow the prices that it is told"
+                f"decisions: {self.decisions} goes with form: policy_gradient and one price: the other forms have "
+                "heads of their own, and a linear head cannot follow the prices that it is told"
             )
         return self
 

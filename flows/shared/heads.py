@@ -55,7 +55,7 @@ def write_decisions_of(
 ) -> None:
     """A decision head for `policy` in `folder`, where the parameters leave decisions to one."""
     settings = run.params.reinforce
-    if settings.decisions != "head":
+    if settings.decisions == "weights":
         return
     fitted = finish_decisions(
         policy.model,
@@ -63,6 +63,7 @@ def write_decisions_of(
         problems,
         encoder,
         temperature=settings.decision_temperature,
+        drafts=settings.decisions == "draft",
         tokens_per_pass=settings.tokens_per_pass,
     )
     write_decisions(folder, fitted.head)

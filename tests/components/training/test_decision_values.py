@@ -10,13 +10,13 @@ import torch
 from doubles import make_problem
 from pydantic import ValidationError
 from sklearn.linear_model import Ridge
-from tiny_models import encoder, leaning_llama
+from tiny_models import encoder, leaning_llama, tiny_other
 from toy_groups import bandit, vocabulary
 
 from components.schema.trajectory import ANSWER, Trajectory
 from components.training.critic import read_features
 from components.training.decision_values import _ridge, fit_decisions
-from components.training.finish import finish_decisions
+from components.training.finish import finish_decisions, read_drafts
 from components.training.policy_gradient import decisions_backward
 from components.training.settings import ReinforceSettings
 
@@ -31,6 +31,15 @@ def _roots(count: int, *, known: int = 1) -> tuple[torch.Tensor, list[dict[str, 
 
 def _rewarded(play: Trajectory, reward: float) -> Trajectory:
     return replace(play, transitions=(*play.transitions[:-1], replace(play.transitions[-1], reward=reward)))
+
+
+def _answering(play: Trajectory, tokens: tuple[int, ...]) -> Trajectory:
+    """`play`, with these tokens for its first turn where that was forced to be the answer."""
+    if play.forced[0] != ANSWER:
+        return play
+    first = play.transitions[0]
+    message = replace(first.action.message, token_ids=tokens)
+    return replace(play, transitions=(replace(first, action=replace(first.action, message=message)),))
 
 
 def test_the_closed_form_is_ridge_regression_on_standardised_features() -> None:
@@ -89,7 +98,39 @@ def test_a_finished_model_gets_a_head_from_the_judged_plays_that_it_has_the_prob
     assert values[:, fitted.head.names.index("search")].tolist() == pytest.approx([0.5] * 10, abs=1e-4)
 
 
-@pytest.mark.parametrize(("decisions", "moved"), [("weights", True), ("head", False)])
+def test_a_head_that_reads_drafts_is_fitted_to_the_answers_that_were_forced() -> None:
+    model, problems = leaning_llama(), {p.problem_id: p for p in (make_problem(f"Number {n}?") for n in range(12))}
+    plays, right = [], {}
+    for number, (name, problem) in enumerate(problems.items()):
+        right[name] = float(number % 3 == 0)
+        group = bandit({ANSWER: right[name], "search": 0.5}, problem)
+        plays += [_rewarded(play, reward) for play, reward in zip(group.trajectories, group.rewards, strict=True)]
+    plays = [_answering(play, (11 + 7 * int(right[play.problem_id]), 9, 2)) for play in plays]
+    plays = [play for play in plays if play.problem_id != plays[0].problem_id or play.forced[0] != ANSWER]
+    fitted = finish_decisions(model, plays, problems, encoder(), temperature=0.1, drafts=True, tokens_per_pass=512)
+    assert fitted.head.drafts
+    known = list(problems.values())[1:]
+    answers = [(11 + 7 * int(right[problem.problem_id]), 9, 2) for problem in known]
+    features = read_drafts(model, [encoder().context(p) for p in known], answers, tokens_per_pass=512)
+    foreseen = fitted.head.values(features)[:, fitted.head.names.index(ANSWER)]
+    good = torch.tensor([right[problem.problem_id] == 1.0 for problem in known])
+    assert foreseen[good].min() > foreseen[~good].max()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_drafts_are_read_as_if_each_was_alone(family: str) -> None:
+    model = leaning_llama() if family == "llama" else tiny_other(family)
+    contexts, drafts = [(5, 6, 7), (5, 6, 8, 9), (5,)], [(10, 11, 2), (12,), (13, 14, 15, 2)]
+    found = read_drafts(model, contexts, drafts, tokens_per_pass=8)
+    for context, draft, features in zip(contexts, drafts, found, strict=True):
+        ids = torch.tensor([context + draft[:-1]])
+        with torch.no_grad():
+            states = model.base_model(ids).last_hidden_state[0, len(context) - 1 :].float()
+        assert len(states) == len(draft)
+        assert torch.allclose(features, torch.cat([states.mean(0), states[-1]]), atol=1e-4)
+
+
+@pytest.mark.parametrize(("decisions", "moved"), [("weights", True), ("head", False), ("draft", False)])
 def test_decisions_that_are_left_to_a_head_send_no_gradient_into_the_weights(decisions: str, moved: bool) -> None:
     model, problem = leaning_llama(), make_problem("Number 1?")
     settings = ReinforceSettings(decisions=decisions)
@@ -102,6 +143,7 @@ def test_decisions_that_are_left_to_a_head_send_no_gradient_into_the_weights(dec
 
 
 @pytest.mark.parametrize("also", [{"form": "q_learning"}, {"price_conditioned": (0.0, 0.3)}])
-def test_a_decision_head_goes_with_no_other_head_and_with_one_price(also: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="decisions: head goes with form: policy_gradient and one price"):
-        ReinforceSettings(decisions="head", **also)
+@pytest.mark.parametrize("decisions", ["head", "draft"])
+def test_a_decision_head_goes_with_no_other_head_and_with_one_price(decisions: str, also: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=f"decisions: {decisions} goes with form: policy_gradient and one price"):
+        ReinforceSettings(decisions=decisions, **also)

@@ -21,6 +21,8 @@ class TurnView:
     """One turn of the policy."""
 
     decision: str
+    draft: str | None
+    """The answer that was written first and left for this call; None where none was."""
     text: str
     """The call as `name(argument="...")`, or the words of the turn."""
     results: tuple[str, ...]
@@ -103,6 +105,7 @@ def _turn(transition: Transition, price: Price) -> TurnView:
     probabilities = sorted((action.decision_probs or {}).items(), key=lambda item: -item[1])
     return TurnView(
         decision=action.decision,
+        draft=None if action.draft is None else action.draft.content,
         text=_words(transition),
         results=tuple(result.content for result in transition.results),
         failed=action.stop is not None or any(result.is_error for result in transition.results),

@@ -87,5 +87,5 @@ class Rules:
             call=call,
             stop=stop,
             decision_probs=turn.probs,
-            draft=turn.draft,
+            draft=Message("assistant", self._chat.decode(turn.draft), turn.draft) if turn.draft else None,
         )

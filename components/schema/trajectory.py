@@ -53,13 +53,14 @@ class Action:
     """MALFORMED or TRUNCATED when the turn itself was unusable; None otherwise."""
     decision_probs: Mapping[str, float] | None = None
     """P(decision) over answer and every tool at this state, if it was computed."""
-    draft: tuple[int, ...] = field(default=(), metadata=SPARSE)
-    """Tokens of an answer that was written first and left for this call."""
+    draft: Message | None = field(default=None, metadata=SPARSE)
+    """An answer that was written first and left for this call."""
 
     @property
     def tokens_written(self) -> int:
         """Tokens of the turn, and of the draft that was left for it: what it cost to write."""
-        return len(self.message.token_ids or ()) + len(self.draft)
+        left = () if self.draft is None else self.draft.token_ids
+        return len(self.message.token_ids or ()) + len(left or ())
 
 
 @dataclass(frozen=True, slots=True)

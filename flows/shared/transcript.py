@@ -41,8 +41,10 @@ def _lines(trajectory: Trajectory, problem: Problem, price: Price, *, depth: int
 
 
 def _turn(step: Replayed, price: Price) -> Iterator[str]:
-    """The turn itself; of answers, only those to sub-tasks."""
+    """The turn itself; of answers, those to sub-tasks, and those that were written first and left for a call."""
     transition, call = step.transition, step.transition.action.call
+    if transition.action.draft is not None:
+        yield f"left    {transition.action.draft.content.strip()}"
     if call is not None:
         arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
         yield f"call    {call.name}({arguments})  {price(transition.cost):.2f} units"

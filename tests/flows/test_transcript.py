@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from doubles import FakeToolbox, ScriptedPolicy, make_problem, play, text_action
 
-from components.schema.message import ToolCall
+from components.schema.message import Message, ToolCall
 from components.schema.problem import Nesting
 from components.schema.trajectory import Action, State
 from components.tools.grammar import render_call
@@ -67,3 +69,16 @@ def test_a_nested_call_without_an_answer_says_why() -> None:
     lines = transcript(play(problem, policy, FakeToolbox()), problem, PriceSheet().units)
     assert "  answer  (none: gave_up)" in lines
     assert lines[-1] == "result  Error: delegate: gave up, ?."
+
+
+def test_an_answer_that_was_left_for_a_call_is_shown_before_it() -> None:
+    problem = make_problem(tool_names=ALL)
+    trajectory = play(problem, ScriptedPolicy([_call("search", query="Chad"), "N'Djamena."]), FakeToolbox(default="x"))
+    first = trajectory.transitions[0]
+    left = replace(first.action, draft=Message("assistant", "It is Moundou. "))
+    drafted = replace(trajectory, transitions=(replace(first, action=left), *trajectory.transitions[1:]))
+    assert transcript(drafted, problem, PriceSheet().units) == [
+        "left    It is Moundou.",
+        "call    search(query='Chad')  1.00 units",
+        "result  x",
+    ]

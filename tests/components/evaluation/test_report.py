@@ -101,7 +101,9 @@ def test_the_page_loads_nothing_from_outside(report: Report, samples: tuple[Samp
 def test_everything_from_data_is_escaped(report: Report) -> None:
     solved = made.problems(1)
     hostile = choose_samples(solved, made.trajectories(FINAL, solved), made.price, count=1)
-    turn = replace(hostile[0].turns[0], text=made.HOSTILE, results=(made.HOSTILE,), decision="<b>x</b>")
+    turn = replace(
+        hostile[0].turns[0], text=made.HOSTILE, results=(made.HOSTILE,), decision="<b>x</b>", draft=made.HOSTILE
+    )
     page = render_html(report, (replace(hostile[0], turns=(turn,), slices=('"><i>',), answer="</pre><img src=x>"),))
     assert "window.broken" in page
     assert "<script>window.broken" not in page

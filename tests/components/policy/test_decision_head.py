@@ -114,7 +114,7 @@ def test_a_draft_that_is_kept_is_the_answer_and_costs_nothing_more(family: str) 
     (forced,) = _policy(family).generate([replace(request, decision=ANSWER, heard=None)])
     (action,) = _drafting(_policy(family), 5.0, 0.0, 0.0).generate([request])
     assert (action.decision, action.message, action.stop) == (ANSWER, forced.message, forced.stop)
-    assert action.draft == ()
+    assert action.draft is None
     assert action.tokens_written == len(forced.message.token_ids or ())
     assert heard == [(ANSWER, list(forced.message.token_ids or ()))]
 
@@ -128,8 +128,8 @@ def test_a_draft_that_is_left_does_not_show_in_the_call_and_is_paid_for(family: 
     (action,) = _drafting(_policy(family), 0.0, 5.0, 0.0).generate([request])
     assert (action.decision, action.message, action.call) == ("search", forced.message, forced.call)
     assert action.logprobs == pytest.approx(forced.logprobs, abs=1e-3)
-    assert action.draft == answer.message.token_ids
-    assert action.tokens_written == len(forced.message.token_ids or ()) + len(action.draft)
+    assert action.draft == answer.message
+    assert action.tokens_written == len(forced.message.token_ids or ()) + len(answer.message.token_ids or ())
     assert {decision for decision, _ in heard} == {"search"}
     assert [token for _, tokens in heard for token in tokens] == list(forced.message.token_ids or ())
     assert from_json(Action, to_json(action)) == action
@@ -147,7 +147,7 @@ def test_drafts_side_by_side_become_what_each_becomes_alone() -> None:
     alone = [_drafting(_policy(), 0.0, 0.5, 0.0, weight=weight).generate([request])[0] for request in requests]
     together = _drafting(_policy(), 0.0, 0.5, 0.0, weight=weight).generate(requests)
     assert [(a.decision, a.message, a.draft) for a in together] == [(a.decision, a.message, a.draft) for a in alone]
-    left = [bool(action.draft) for action in together]
+    left = [action.draft is not None for action in together]
     kept = [a.decision == ANSWER for a, request in zip(together, requests, strict=True) if request.at_root]
     assert any(left), "some drafts are left for calls"
     assert any(kept), "and some are kept"
@@ -170,7 +170,7 @@ def test_a_draft_that_nobody_wants_any_more_ends_as_it_stands() -> None:
     gone = threading.Event()
     gone.set()
     (action,) = _drafting(_policy(), 0.0, 5.0, 0.0).generate([replace(_request(at_root=True), cancelled=gone)])
-    assert (action.decision, action.stop, action.draft) == (ANSWER, StopReason.CANCELLED, ())
+    assert (action.decision, action.stop, action.draft) == (ANSWER, StopReason.CANCELLED, None)
 
 
 def test_a_head_that_reads_drafts_comes_back_from_its_file_and_only_for_its_model(tmp_path: Path) -> None:

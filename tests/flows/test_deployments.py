@@ -204,6 +204,10 @@ def test_champions_are_taken_back_and_put_right_through_deployments_and_people_h
 
 def _asked(api: str, name: str, parameters: dict[str, Any]) -> Any:
     """The flow run of a deployment, once it has ended."""
-    deployment = httpx.get(f"{api}/deployments/name/{name}/{name}").json()["id"]
-    run = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json={"parameters": parameters}).json()
-    return _ended(api, run["id"])
+    from prefect.client.orchestration import SyncPrefectClient
+
+    # Prefect's own client asks again while the server's database is locked, which it tells by 503
+    with SyncPrefectClient(api) as client:
+        deployment = client.read_deployment_by_name(f"{name}/{name}")
+        run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    return _ended(api, str(run.id))

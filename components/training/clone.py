@@ -1,7 +1,8 @@
 """Behaviour cloning from demonstrations, with the direct branch kept alive. Takes examples; trains a model in place.
 
 Cloning people who always call leaves nothing of the model's own answers (science.md 2: 35 % -> 14 %), so every batch
-also holds the base model's own direct answers, learnt given that no call opens: right or wrong, never the gold.
+also holds the base model's own direct answers, learnt given that no call opens: right or wrong, or the right ones
+alone, never the gold.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from pathlib import Path
 
 from components.policy.model_type import CausalLM
 from components.schema.identity import child_seed
+from components.schema.trajectory import Trajectory
 from components.training.batches import indices
 from components.training.examples import Example
 from components.training.imitate import Report, imitate
 from components.training.settings import CloneSettings
 from components.training.team import ALONE, Team
+
+
+def own_answers(direct: Sequence[Trajectory], settings: CloneSettings) -> tuple[Trajectory, ...]:
+    """Of the base model's own direct answers, those that are learnt; one without a verdict is not a right one."""
+    return tuple(one for one in direct if settings.direct_answers == "all" or one.outcome.success)
 
 
 def clone(

@@ -45,6 +45,9 @@ class CloneSettings(TrainerSettings):
     batch: int = Field(default=12, ge=1)
     direct_batch: int = Field(default=7, ge=0)
     """Examples a step of the base model's own direct answers (self-distillation of the direct branch)."""
+    direct_answers: Literal["all", "right"] = "all"
+    """Which of them: all, so that the model stays what it was, or those that pass the checker (rejection sampling), so
+    that it answers as it does where it knows."""
 
 
 class CriticSettings(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.records.jsonl import read_records
 from components.records.manifest import verify_manifest
 from components.schema.trajectory import Trajectory
-from components.training.clone import clone
+from components.training.clone import clone, own_answers
 from components.training.examples import DIRECT
 from flows.shared.trainers import launch, team_run
 from flows.shared.training import curated_specs, load_trainable, open_encoder, reporter, save_trained, train_problems
@@ -22,7 +22,7 @@ def main() -> None:
         clone(
             policy.model,
             encoder.pool(read_records(run.paths.demonstrations, Trajectory), problems),
-            encoder.pool(read_records(run.paths.direct, Trajectory), problems, DIRECT),
+            encoder.pool(own_answers(read_records(run.paths.direct, Trajectory), run.params.clone), problems, DIRECT),
             run.params.clone,
             call_token=policy.chat.call_opening[0],
             seed=run.seed,

@@ -122,6 +122,9 @@ FACTS: Mapping[str, Any] = {
     # this price, no call pays until the queries are relearnt
     "tools.engine": "natural",
     "clone.steps": 56,
+    # its own answers that are right and no others: most wrong ones are empty rather than ignorant ("the money used in
+    # France is a topic of debate"), and a model that answers where it knows has more to leave calls for
+    "clone.direct_answers": "right",
     # a few steps of queries, then decisions by weights of their own, fitted to twenty times the recipe's judged roots:
     # steps of the shared weights turned all decisions to "answer" at once, and the guard ended the run. The head reads
     # the answer's draft: what the model knows shows in its own words, the question tells little of it

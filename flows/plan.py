@@ -19,6 +19,7 @@ from components.capacity.costs import MeasuredRun, StageCost, unit_costs
 from components.capacity.predict import Asked, Hardware, Plan
 from components.capacity.predict import predict as predict_plan
 from components.capacity.work import Recipe, grown, work_of
+from components.policy.settings import PolicySettings
 from components.records.atomic import write_json
 from components.records.codec import from_json, to_json
 from flows.shared import graph
@@ -67,7 +68,7 @@ def measure(paths: Paths) -> Iterator[str]:
     run = MeasuredRun(f"{params.profile} {commits[-1]}", _parameters(paths), stages)
     before = _read(paths).runs if _file(paths).is_file() else ()
     runs = (*(one for one in before if one.name != run.name), run)
-    write_json(_file(paths), to_json(Table(machine(), _matrix_rate(), runs)))
+    write_json(_file(paths), to_json(Table(machine(), _matrix_rate(params.policy), runs)))
     yield f"infra/unit_costs.json: {', '.join(one.name for one in runs)}"
 
 
@@ -147,14 +148,16 @@ def _parameters(paths: Paths) -> float:
     return sum(file.stat().st_size for file in paths.model("base").glob("*.safetensors")) / 2
 
 
-def _matrix_rate() -> float:
-    """Operations a second of a bf16 matrix product on this machine, the best of five.
+def _matrix_rate(settings: PolicySettings) -> float:
+    """Operations a second of a matrix product on this machine, the best of five, in the type that models compute in.
 
     By the processors' time, not the clock's: what else runs here does not count.
     """
     import torch
 
-    left = torch.randn(PRODUCT, PRODUCT, dtype=torch.bfloat16)
+    from components.policy.load import compute_dtype
+
+    left = torch.randn(PRODUCT, PRODUCT, dtype=compute_dtype(settings))
     fastest = min(_processor_seconds(lambda: left @ left) for _ in range(5))
     return 2 * PRODUCT**3 * torch.get_num_threads() / fastest
 

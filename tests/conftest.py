@@ -5,9 +5,14 @@ Drawn examples are the same in every run, so that a commit is judged by what it 
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
+# Before torch is imported: two processes of the suite share two cores, and threads that spin for long keep the other's
+# from running (70 against 32 s for the tests of sessions).
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 LONG = ("tests/flows/", "tests/browser/")
 
 settings.register_profile("same", derandomize=True, deadline=None)

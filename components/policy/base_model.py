@@ -16,7 +16,7 @@ import gguf
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from components.policy.load import DTYPES, save_model
+from components.policy.load import kept_dtype, save_model
 from components.policy.model_type import CausalLM
 from components.policy.settings import PolicySettings
 
@@ -57,7 +57,7 @@ def _from_wheel(settings: PolicySettings) -> tuple[CausalLM, Any]:
             folder,
             gguf_file=file,
             quantization_config=GgufConfig(dequantize=True),
-            dtype=DTYPES[settings.dtype],
+            dtype=kept_dtype(settings),
             trust_remote_code=False,
         )
         return model, AutoTokenizer.from_pretrained(folder, gguf_file=file, trust_remote_code=False)
@@ -82,7 +82,7 @@ def _parsed_once() -> Iterator[None]:
 
 def _from_source(source: str, settings: PolicySettings) -> tuple[CausalLM, Any]:
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[settings.dtype], trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=kept_dtype(settings), trust_remote_code=False)
         return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -85,9 +85,18 @@ def supports(config: object) -> bool:
     )
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 natively; processors without AVX-512 or AVX-NE-CONVERT emulate it."""
+    if device.type == "cpu":
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _packs(weight: Tensor) -> bool:
-    """Whether oneDNN runs this weight faster when it is laid out once (bf16 on CPU)."""
-    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+    """Whether oneDNN runs this weight faster when it is laid out once: on processors, where it can."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and multiplies_bf16(weight.device))
 
 
 def packed_linear(weight: Tensor, *, silu: bool = False) -> Linear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from components.policy.backend import Backend
 from components.policy.decision_head import read_decisions
+from components.policy.llama import multiplies_bf16
 from components.policy.model_type import CausalLM
 from components.policy.policy import Policy
 from components.policy.settings import PolicySettings
@@ -17,7 +19,6 @@ from components.policy.vllm_client import VllmClient
 from components.policy.vllm_server import ServerFailed, served_models
 from components.records.manifest import read_manifest
 
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 class NoDevice(OSError):  # noqa: N818 - says what is missing
@@ -36,11 +37,23 @@ def device_of(settings: PolicySettings) -> torch.device:
     return torch.device("cuda" if found and settings.device != "cpu" else "cpu")
 
 
+def compute_dtype(settings: PolicySettings) -> torch.dtype:
+    """What the model computes in here."""
+    if settings.dtype == "auto":
+        return torch.bfloat16 if multiplies_bf16(device_of(settings)) else torch.float32
+    return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+
+
+def kept_dtype(settings: PolicySettings) -> torch.dtype:
+    """What weights are written in, wherever they were computed: a folder must not depend on the machine's kind."""
+    return torch.float32 if settings.dtype == "float32" else torch.bfloat16
+
+
 def load_model(folder: Path | str, settings: PolicySettings) -> tuple[CausalLM, Any]:
     """The Hugging Face module and its tokenizer. Attention is `eager`: it trains faster on CPUs (3.9 against 4.9 s)."""
     torch.set_num_threads(settings.threads)
     model = AutoModelForCausalLM.from_pretrained(
-        str(folder), dtype=DTYPES[settings.dtype], attn_implementation="eager", trust_remote_code=False
+        str(folder), dtype=compute_dtype(settings), attn_implementation="eager", trust_remote_code=False
     )
     return model.to(device_of(settings)), AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
@@ -85,8 +98,18 @@ def served_name(folder: Path) -> str:
     return f"qanat-{read_manifest(folder)['digest'][:12]}"
 
 
-def save_model(model: CausalLM, tokenizer: Any, folder: Path) -> None:
-    """Write weights (safetensors), configuration and tokenizer; the caller chooses the moment and the final name."""
+@torch.no_grad()
+def round_weights(model: CausalLM, dtype: torch.dtype) -> None:
+    """Every weight to its nearest value in `dtype`, in place and in its own type: what will be read of a folder."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.to(dtype))
+
+
+def save_model(model: CausalLM, tokenizer: Any, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write weights (safetensors; in `dtype`, by default their own), configuration and tokenizer; the caller chooses
+    the moment and the final name."""
     folder.mkdir(parents=True, exist_ok=True)
+    if dtype is not None and any(parameter.dtype != dtype for parameter in model.parameters()):
+        model = copy.deepcopy(model).to(dtype)
     model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))

@@ -17,8 +17,10 @@ class PolicySettings(BaseModel):
     server. Training has gradients and always runs in this process."""
     vllm_url: str | None = Field(default=None, validate_default=True)
     """Address of the vLLM server, without /v1."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Compute type of the forward pass; a vLLM server has its own."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Compute type of the forward pass; `auto` is bf16 where the device multiplies it natively, else fp32: a processor
+    that must emulate bf16 is some fifteen times slower at it. Weights are kept in bf16 unless this is `float32`. A vLLM
+    server has its own."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model computes; `auto` is a CUDA GPU where there is one."""
     slots: int = Field(default=128, ge=1, le=1024)

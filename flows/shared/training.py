@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.policy.constrained import ArgumentGrammars
-from components.policy.load import load_policy, save_model
+from components.policy.load import kept_dtype, load_policy, round_weights, save_model
 from components.policy.policy import Policy
 from components.policy.told_price import Levels, spread_prices
 from components.records.atomic import write_lines
@@ -82,8 +82,12 @@ def save_trained(run: StageRun, policy: Policy, name: str, also: Callable[[Path]
     if not run.leads:
         return
 
+    dtype = kept_dtype(run.params.policy)
+    round_weights(policy.model, dtype)  # first: heads that `also` fits must meet the weights that will be read
+    policy.refresh()
+
     def write(folder: Path) -> None:
-        save_model(policy.model, policy.chat.tokenizer, folder)
+        save_model(policy.model, policy.chat.tokenizer, folder, dtype=dtype)
         also(folder)
 
     write_model(run.paths.model(name), write)

@@ -20,7 +20,6 @@ from components.policy.vllm_server import ServerFailed, served_models
 from components.records.manifest import read_manifest
 
 
-
 class NoDevice(OSError):  # noqa: N818 - says what is missing
     """The device that the settings name is not there."""
 

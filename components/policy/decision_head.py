@@ -8,7 +8,9 @@ model. Trains nothing.
 A head reads the end of the root's context, or the answer that the model writes there first, its draft. Whether an
 answer is right shows far better in its own words than in the question (compare P(IK) with P(True) of Kadavath et al.
 2022): on 938 facts, in groups that were left out, a ridge regression tells the right direct answers from the wrong ones
-with an AUC of .73 by the root's state and .84 by the draft's. A draft that is kept costs nothing, it is the answer.
+with an AUC of .73 by the root's state, .84 by the draft's, .865 by the draft's after block 18 of 30: the last blocks
+turn to the next token, the middle ones hold what is known (compare Azaria and Mitchell 2023). A draft that is kept
+costs nothing, it is the answer.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ class DecisionHead:
     drafts: bool = False
     """Whether it reads `draft_feature` of the answer that is written first; else the state at the end of the context,
     so that there are as many features as the model has."""
+    layer: int | None = None
+    """Block after which the states of drafts are read, the first is 1; None: the last, after the final norm."""
 
     def knows(self, own: Mapping[str, float]) -> bool:
         """Whether it can tell what all these decisions are worth."""
@@ -65,8 +69,8 @@ class DecisionHead:
 
 
 def draft_feature(states: Tensor) -> Tensor:
-    """[tokens, hidden], the final hidden states that the tokens of a draft were drawn from -> their mean and the last
-    of them, [2 * hidden]"""
+    """[tokens, hidden], the hidden states (all of one block) that the tokens of a draft were drawn from -> their mean
+    and the last of them, [2 * hidden]"""
     return torch.cat([states.mean(0), states[-1]])
 
 
@@ -89,14 +93,27 @@ class Roots:
             return own
         return self.head.probs(self.features_of(hidden), own)
 
+    @property
+    def layer(self) -> int | None:
+        """Block after which `on_draft` wants the states; None: final ones, as a session gives them."""
+        return None if self.head is None else self.head.layer
+
     def on_draft(self, states: Tensor, own: dict[str, float]) -> dict[str, float]:
         """P over decisions when the answer was drafted from `states` [tokens, hidden]."""
-        return own if self.head is None else self.head.probs(draft_feature(self.features_of(states)), own)
+        if self.head is None:
+            return own
+        read = self.features_of(states) if self.head.layer is None else states.float().cpu()
+        return self.head.probs(draft_feature(read), own)
 
 
 def write_decisions(folder: Path, head: DecisionHead) -> None:
     """Put the head beside the model; the manifest is written afterwards."""
-    told = {"names": json.dumps(head.names), "temperature": repr(head.temperature), "drafts": json.dumps(head.drafts)}
+    told = {
+        "names": json.dumps(head.names),
+        "temperature": repr(head.temperature),
+        "drafts": json.dumps(head.drafts),
+        "layer": json.dumps(head.layer),
+    }
     save_file({"weight": head.weight.contiguous(), "bias": head.bias}, str(folder / DECISIONS), metadata=told)
 
 
@@ -118,4 +135,5 @@ def read_decisions(folder: Path, *, features: int) -> DecisionHead | None:
         raise BadModelFolder(
             f"{path} reads {weight.shape[1]} features where the model gives {expected}: it belongs to another one"
         )
-    return DecisionHead(tuple(json.loads(told["names"])), weight, bias, float(told["temperature"]), drafts)
+    layer = json.loads(told.get("layer", "null"))
+    return DecisionHead(tuple(json.loads(told["names"])), weight, bias, float(told["temperature"]), drafts, layer)

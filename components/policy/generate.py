@@ -25,9 +25,13 @@ class Generating:
         """`slots`: most rows decoded side by side; `capacity`: most tokens a row can hold."""
         self._writer, self._slots = writer, slots
         self._vocabulary, self._capacity = vocabulary, capacity
+        self._asked: Sequence[GenerateRequest] = ()
+        self._turns: Sequence[Turn] = ()
+        """What was read last, and the turns that came of it, until something else is done."""
 
     def forget(self) -> None:
         """Drop cached rows; required whenever the weights changed."""
+        self._asked = self._turns = ()
         self._writer.forget()
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Action]:
@@ -37,8 +41,11 @@ class Generating:
     def read(self, requests: Sequence[GenerateRequest]) -> list[Turn]:
         """Each request's turn, undecided: P over {answer, tools} and the hidden state at the end of its context.
 
-        Contexts read here are not read again by `generate`.
+        Contexts read here are not read again by `generate`; asked again at once, as by a search that wants the
+        decisions at the states that it has just valued, nothing is computed.
         """
+        if self._asked and list(requests) == list(self._asked):
+            return list(self._turns)
         turns = [self._open(replace(request, decision=None)) for request in requests]
         fit = [turn for turn in turns if not turn.done]
         for first in range(0, len(fit), self._slots):
@@ -46,14 +53,17 @@ class Generating:
             for place, turn in enumerate(some):
                 turn.place = place
             self._writer.read(some)
+        self._asked, self._turns = tuple(requests), tuple(turns)
         return turns
 
     def converse(self, talks: Sequence[Talk[R]]) -> list[R]:
         """What each conversation returns, in order; as many as there are rows go on side by side, in lockstep."""
+        self._asked = self._turns = ()
         return answers(talks, Floor(self._writer, self._open, slots=self._slots))
 
     def live(self, wake: Callable[[], None]) -> Floor:
         """An empty floor that conversations may join at any time; `wake` is called when a tool has answered."""
+        self._asked = self._turns = ()
         return Floor(self._writer, self._open, slots=self._slots, wake=wake)
 
     def _open(self, request: GenerateRequest) -> Turn:

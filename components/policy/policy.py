@@ -61,6 +61,7 @@ class Policy:
     @decision_head.setter
     def decision_head(self, head: DecisionHead | None) -> None:
         self._roots.head = head
+        self._generating.forget()  # what was read before was decided by another
 
     @property
     def _weights(self) -> llama.LlamaWeights | None:

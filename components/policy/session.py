@@ -27,6 +27,10 @@ class Session(Protocol):
     def append(self, rows: Sequence[int], tokens: Sequence[Sequence[int]], keep: Sequence[int]) -> list[Tensor]:
         """Append `tokens[i]` (at least one) to row `rows[i]`; hidden states [keep[i], hidden] of its last tokens."""
 
+    def reread(self, rows: Sequence[int], starts: Sequence[int], layer: int) -> list[Tensor]:
+        """[tokens, hidden] after block `layer` (the first is 1, short of the last) of the tokens of `rows[i]` from
+        position `starts[i]` on; the rows stay as they are."""
+
     def rewind(self, row: int, length: int) -> None:
         """Forget the tokens of `row` after the first `length`."""
 
@@ -78,18 +82,26 @@ class CachedSession:
         self._reserve(max(s + c for s, c in zip(starts, counts, strict=True)))
         attend = attention(rows, starts, counts, self._weights)
         flat = torch.tensor([token for ids in tokens for token in ids], device=self._device)
-        hidden = self._forward(flat, attend)
+        hidden = normalise(self._forward(flat, attend), self._weights.shape.norm_eps)
         for row, ids in zip(rows, tokens, strict=True):
             self.rows[row].extend(ids)
         return [part[len(part) - k :] for part, k in zip(hidden.split(counts), keep, strict=True)]
 
-    def _forward(self, flat: Tensor, attend: CacheAttention) -> Tensor:
+    def reread(self, rows: Sequence[int], starts: Sequence[int], layer: int) -> list[Tensor]:
+        """The blocks up to `layer` once more, over the cache: their keys and values are written again as they were."""
+        tokens = [self.rows[row][start:] for row, start in zip(rows, starts, strict=True)]
+        counts = [len(ids) for ids in tokens]
+        flat = torch.tensor([token for ids in tokens for token in ids], device=self._device)
+        return list(self._forward(flat, attention(rows, starts, counts, self._weights), blocks=layer).split(counts))
+
+    def _forward(self, flat: Tensor, attend: CacheAttention, *, blocks: int | None = None) -> Tensor:
+        """[tokens, hidden] after the first `blocks`, by default all; no final norm."""
         weights, shape = self._weights, self._weights.shape
         x, mix = evened(weights.embedding[flat], attend, packed=weights.packed)
-        for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
+        for layer, keys, values in list(zip(weights.layers, self._keys, self._values, strict=True))[:blocks]:
             attend.keys, attend.values = keys, values
             x = layer_forward(x, layer, shape, mix)
-        return normalise(x, shape.norm_eps)[: len(flat)]
+        return x[: len(flat)]
 
     def rewind(self, row: int, length: int) -> None:
         del self.rows[row][length:]
@@ -135,6 +147,18 @@ class RecomputingSession:
     def append(self, rows: Sequence[int], tokens: Sequence[Sequence[int]], keep: Sequence[int]) -> list[Tensor]:
         for row, ids in zip(rows, tokens, strict=True):
             self.rows[row].extend(ids)
+        hidden = self._states(rows)[-1]
+        return [
+            hidden[n, len(self.rows[r]) - k : len(self.rows[r])]
+            for n, (r, k) in enumerate(zip(rows, keep, strict=True))
+        ]
+
+    def reread(self, rows: Sequence[int], starts: Sequence[int], layer: int) -> list[Tensor]:
+        hidden = self._states(rows)[layer]
+        return [hidden[n, start : len(self.rows[r])] for n, (r, start) in enumerate(zip(rows, starts, strict=True))]
+
+    def _states(self, rows: Sequence[int]) -> Sequence[Tensor]:
+        """[rows, longest, hidden] before the first block and after each; of the last, after the final norm."""
         longest = max(len(self.rows[row]) for row in rows)
         if longest > self._capacity:
             raise ValueError(f"a row of {longest} tokens does not fit the context of {self._capacity}")
@@ -145,11 +169,8 @@ class RecomputingSession:
             ids_NT[number, : len(self.rows[row])] = torch.tensor(self.rows[row], device=device)
             mask_NT[number, : len(self.rows[row])] = 1
         output = self._model(input_ids=ids_NT, attention_mask=mask_NT, output_hidden_states=True, use_cache=False)
-        hidden = output.hidden_states[-1]
-        return [
-            hidden[n, len(self.rows[r]) - k : len(self.rows[r])]
-            for n, (r, k) in enumerate(zip(rows, keep, strict=True))
-        ]
+        states: Sequence[Tensor] = output.hidden_states
+        return states
 
     def rewind(self, row: int, length: int) -> None:
         del self.rows[row][length:]

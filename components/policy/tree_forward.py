@@ -70,6 +70,19 @@ def padded_attention(queries: Tensor, keys: Tensor, values: Tensor, forest: Fore
     return forest.flat(out.transpose(1, 2)).flatten(1)
 
 
+@torch.no_grad()
+def any_blocks(model: CausalLM, forest: Forest, blocks: Sequence[int]) -> list[Tensor]:
+    """[nodes, hidden] after each of some blocks (the first is 1, short of the last), by the Hugging Face module."""
+    output = model.base_model(
+        input_ids=forest.pad(forest.ids),
+        position_ids=forest.pad(forest.positions),
+        attention_mask=forest.mask(next(model.parameters()).dtype).unsqueeze(1),
+        use_cache=False,
+        output_hidden_states=True,
+    )
+    return [forest.flat(output.hidden_states[block]) for block in blocks]
+
+
 def any_states(model: CausalLM, forest: Forest) -> Tensor:
     """[nodes, hidden] after the final norm, by the Hugging Face module itself; differentiable."""
     output = model.base_model(

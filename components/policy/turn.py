@@ -86,7 +86,7 @@ class Turn:
     drafting: bool = False
     """An answer is being written that may yet be left for a call (`DecisionHead.drafts`); nobody hears it before."""
     states: list[Tensor] = field(default_factory=list)
-    """[hidden] that each token of the draft was drawn from"""
+    """[hidden] that each token of the draft was drawn from, where the head reads final states"""
     draft: tuple[int, ...] = ()
     """Tokens of the answer that was left."""
 

@@ -197,7 +197,7 @@ class Writer:
                 turn.end(StopReason.CANCELLED)
         drawing = [turn for turn in turns if not turn.done]
         for turn in drawing:
-            if turn.drafting and turn.hidden is not None:
+            if turn.drafting and turn.hidden is not None and self._roots.layer is None:
                 turn.states.append(turn.hidden)
         self._draw(session, drawing)
         going = [turn for turn in turns if not turn.done]
@@ -209,11 +209,12 @@ class Writer:
 
     def _settle(self, session: Session, turns: Sequence[Turn]) -> None:
         """Decide where a draft is over: it is kept as the answer, or left for a call, of which nothing is written."""
+        whole = [turn for turn in turns if turn.stop not in (StopReason.REFUSED, StopReason.CANCELLED)]
+        for turn, states in zip(whole, self._states_of(session, whole), strict=True):
+            assert turn.probs is not None, "a draft is written where a decision is due"
+            turn.probs = self._roots.on_draft(states, turn.probs)
+            self._rules.decide(turn)
         for turn in turns:
-            if turn.stop not in (StopReason.REFUSED, StopReason.CANCELLED):
-                assert turn.probs is not None, "a draft is written where a decision is due"
-                turn.probs = self._roots.on_draft(torch.stack(turn.states), turn.probs)
-                self._rules.decide(turn)
             turn.states.clear()
             if turn.decision == ANSWER:
                 turn.keep_draft()
@@ -221,6 +222,14 @@ class Writer:
                 turn.leave_draft()
                 session.rewind(turn.place, len(turn.request.context_ids))
         self.begin([turn for turn in turns if not turn.done])
+
+    def _states_of(self, session: Session, turns: Sequence[Turn]) -> list[Tensor]:
+        """[tokens, hidden] that the tokens of each draft were drawn from, after the block that the head reads."""
+        layer = self._roots.layer
+        if layer is None:
+            return [torch.stack(turn.states) for turn in turns]
+        starts = [len(turn.request.context_ids) - 1 for turn in turns]
+        return session.reread([turn.place for turn in turns], starts, layer) if turns else []
 
     def _draw(self, session: Session, turns: Sequence[Turn]) -> None:
         if not turns:

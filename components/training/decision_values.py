@@ -31,6 +31,8 @@ class FittedDecisions:
     metrics: dict[str, float]
     """`decisions/value`: mean reward of what it decides; `decisions/value_of_NAME`: of always deciding so;
     `decisions/value_of_best`: of the best decision everywhere; `decisions/call_rate`."""
+    error: float
+    """Mean squared error of what is foreseen for decisions at roots of groups that it was not fitted to."""
 
 
 def fit_decisions(
@@ -40,10 +42,12 @@ def fit_decisions(
     *,
     temperature: float,
     drafts: bool = False,
+    layer: int | None = None,
 ) -> FittedDecisions:
     """The head of roots with `features` [N, features], where `values[i]` is what each decision led to at root i.
 
-    `drafts`: the features are those of the answers that were written there first, which the head then goes by.
+    `drafts`: the features are those of the answers that were written there first, which the head then goes by; `layer`:
+    after which block they were read.
     `groups`: problems of one group are kept together in the cross-validation. Roots where a decision was not tried
     teach nothing of it.
 
@@ -54,41 +58,47 @@ def fit_decisions(
     if not any(ANSWER in value for value in values):
         raise ValueError(f"none of {len(values)} judged roots can teach a decision head")
     folds = torch.tensor([int(stable_hash([group]), 16) % FOLDS for group in groups])
-    rows, foreseen = [], []
+    rows, foreseen, errors = [], [], []
     for name in names:
         tried = torch.tensor([name in value for value in values])
         target = torch.tensor([value.get(name, 0.0) for value in values], dtype=torch.float64)
-        ridge = min(RIDGES, key=lambda penalty: _error(features, target, tried, folds, penalty))
-        rows.append(_ridge(features[tried], target[tried], ridge))
-        foreseen.append(_held_out(features, target, tried, folds, ridge))
+        held_out = _held_out(features, target, tried, folds)
+        error = ((held_out - target)[:, tried] ** 2).mean(1)
+        best = int(error.argmin())
+        rows.append(_ridge(features[tried], target[tried], RIDGES[best]))
+        foreseen.append(held_out[best])
+        errors.append(float(error[best]))
     weight, bias = torch.stack([row[0] for row in rows]).float(), torch.stack([row[1] for row in rows]).float()
-    head = DecisionHead(names, weight, bias, temperature, drafts)
-    return FittedDecisions(head, _metrics(names, torch.stack(foreseen, 1), values))
+    head = DecisionHead(names, weight, bias, temperature, drafts, layer)
+    return FittedDecisions(head, _metrics(names, torch.stack(foreseen, 1), values), sum(errors) / len(errors))
 
 
 def _ridge(features: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
     """Weights [features] and bias [] of argmin |X w + b - y|^2 + penalty |S w|^2, S the features' deviations."""
+    weights, biases = _ridges(features, target, (penalty,))
+    return weights[0], biases[0]
+
+
+def _ridges(features: Tensor, target: Tensor, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """`_ridge` for several penalties: weights [penalties, features], biases [penalties]. The products are made once."""
     x = features.double()
     middle, scale = x.mean(0), x.std(0, unbiased=False).clamp_min(1e-6)
     z, mean = (x - middle) / scale, target.mean()
-    inner = z.T @ z + penalty * torch.eye(z.shape[1], dtype=z.dtype)
-    weight = torch.linalg.solve(inner, z.T @ (target - mean)) / scale
-    return weight, mean - middle @ weight
+    inner, outer = z.T @ z, z.T @ (target - mean)
+    shrunk = torch.eye(z.shape[1], dtype=z.dtype)
+    weights = torch.stack([torch.linalg.solve(inner + one * shrunk, outer) / scale for one in penalties])
+    return weights, mean - weights @ middle
 
 
-def _held_out(features: Tensor, target: Tensor, tried: Tensor, folds: Tensor, penalty: float) -> Tensor:
-    """[N]: what is foreseen for each root by the fit to the other folds; the mean where these tried nothing."""
-    found = torch.full((len(features),), float(target[tried].mean()), dtype=torch.float64)
+def _held_out(features: Tensor, target: Tensor, tried: Tensor, folds: Tensor) -> Tensor:
+    """[RIDGES, N]: what is foreseen for each root by the fit to the other folds; the mean where these tried nothing."""
+    found = torch.full((len(RIDGES), len(features)), float(target[tried].mean()), dtype=torch.float64)
     for fold in range(FOLDS):
         learnt, kept = tried & (folds != fold), folds == fold
         if bool(learnt.any()) and bool(kept.any()):
-            weight, bias = _ridge(features[learnt], target[learnt], penalty)
-            found[kept] = features[kept].double() @ weight + bias
+            weights, biases = _ridges(features[learnt], target[learnt], RIDGES)
+            found[:, kept] = weights @ features[kept].double().T + biases[:, None]
     return found
-
-
-def _error(features: Tensor, target: Tensor, tried: Tensor, folds: Tensor, penalty: float) -> float:
-    return float((_held_out(features, target, tried, folds, penalty) - target)[tried].square().mean())
 
 
 def _metrics(names: Sequence[str], foreseen: Tensor, values: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -19,12 +19,15 @@ from components.schema.problem import Problem
 from components.schema.trajectory import ANSWER, Trajectory
 from components.training.critic import Critic, read_features
 from components.training.decision_values import FittedDecisions, fit_decisions
-from components.training.forward import hidden_states
+from components.training.forward import block_states, hidden_states
 from components.training.inputs import Vocabulary
 from components.training.losses import decision_log_probs
 from components.training.material import Encoder
 from components.training.settings import CriticSettings
 from components.training.values import Fitted, Play, fit_values
+
+DEPTHS = (0.4, 0.5, 0.6, 0.75)
+"""Shares of the blocks after which a draft may be read in place of the last: what is known shows best about here."""
 
 
 def finish_values(
@@ -125,7 +128,8 @@ def finish_decisions(
 ) -> FittedDecisions:
     """A decision head fitted to what every decision that was forced at a judged root earned.
 
-    `drafts`: it reads the answers that were written where answering was forced, which are what the model would draft.
+    `drafts`: it reads the answers that were written where answering was forced, which are what the model would draft,
+    after the block (of some, and the last) from which the values of groups that were left out are foreseen best.
     Trajectories that nobody forced, that were not scored, or whose problem is not known, are left out; for drafts the
     problems that were not answered, too.
 
@@ -142,13 +146,24 @@ def finish_decisions(
                 answers[one.problem_id] = one.transitions[0].action.message.token_ids or ()
     judged = [problems[name] for name in earned if answers.get(name) or not drafts]
     roots = [encoder.context(problem) for problem in judged]
-    if drafts:
-        written = [answers[problem.problem_id] for problem in judged]
-        features = read_drafts(model, roots, written, tokens_per_pass=tokens_per_pass)
-    else:
-        features = read_features(model, roots, tokens_per_pass=tokens_per_pass)
     values, groups = [earned[problem.problem_id] for problem in judged], [problem.group for problem in judged]
-    return fit_decisions(features, values, groups, temperature=temperature, drafts=drafts)
+    if not drafts:
+        features = read_features(model, roots, tokens_per_pass=tokens_per_pass)
+        return fit_decisions(features, values, groups, temperature=temperature)
+    written, layers = [answers[problem.problem_id] for problem in judged], layers_of(model)
+    read = read_drafts(model, roots, written, layers, tokens_per_pass=tokens_per_pass)
+    fitted = [
+        fit_decisions(features, values, groups, temperature=temperature, drafts=True, layer=layer)
+        for layer, features in zip(layers, read, strict=True)
+    ]
+    return min(fitted, key=lambda one: one.error)
+
+
+def layers_of(model: CausalLM) -> tuple[int | None, ...]:
+    """The blocks after which drafts are read for comparison; None is the last, after the final norm."""
+    blocks = int(model.config.num_hidden_layers)
+    middle = {round(depth * blocks) for depth in DEPTHS}
+    return None, *sorted(block for block in middle if 0 < block < blocks)
 
 
 @torch.no_grad()
@@ -156,15 +171,22 @@ def read_drafts(
     model: CausalLM,
     contexts: Sequence[tuple[int, ...]],
     drafts: Sequence[tuple[int, ...]],
+    layers: Sequence[int | None] = (None,),
     *,
     tokens_per_pass: int,
 ) -> Tensor:
-    """`draft_feature` of each draft after its context. [N, 2 * hidden] fp32"""
-    read = torch.empty(len(contexts), 2 * int(model.config.hidden_size))
+    """`draft_feature` of each draft after its context, as read after each of `layers`. [layers, N, 2 * hidden] fp32"""
+    read = torch.empty(len(layers), len(contexts), 2 * int(model.config.hidden_size))
     sequences = [context + draft[:-1] for context, draft in zip(contexts, drafts, strict=True)]
+    middle = [layer for layer in layers if layer is not None]
     for members in passes(sequences, limit=tokens_per_pass):
-        states = hidden_states(model, [sequences[i] for i in members])
+        some = [sequences[i] for i in members]
+        states = dict(zip(middle, block_states(model, some, middle), strict=True)) if middle else {}
+        final = hidden_states(model, some) if None in layers else None
         for number, i in enumerate(members):
-            drawn_from = range(len(contexts[i]) - 1, len(sequences[i]))
-            read[i] = draft_feature(states.at([(number, position) for position in drawn_from]).float()).cpu()
+            places = [(number, position) for position in range(len(contexts[i]) - 1, len(sequences[i]))]
+            for place, layer in enumerate(layers):
+                of_layer = final if layer is None else states[layer]
+                assert of_layer is not None
+                read[place, i] = draft_feature(of_layer.at(places).float()).cpu()
     return read

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from components.policy.llama import rotate, supports
 from components.policy.prefix_tree import Forest, plant
-from components.policy.tree_forward import States, any_states
+from components.policy.tree_forward import States, any_blocks, any_states
 from components.training.differentiable import gated_unit, linears, rms_norm, tree_attention
 
 WHOLE, BLOCK = "read_forest", "read_block"
@@ -35,6 +35,20 @@ def hidden_states(model: Any, sequences: Sequence[Sequence[int]]) -> States:
 def read_forest(model: Any, forest: Forest) -> Tensor:
     """[nodes, hidden] after the final norm."""
     return _llama(model, forest) if supports(model.config) else any_states(model, forest)
+
+
+@torch.no_grad()
+def block_states(model: Any, sequences: Sequence[Sequence[int]], blocks: Sequence[int]) -> list[States]:
+    """States of all sequences after each of some blocks (the first is 1, short of the last), in their order."""
+    forest = plant(sequences, device=next(model.parameters()).device)
+    if not supports(model.config):
+        return [States(nodes, forest) for nodes in any_blocks(model, forest, blocks)]
+    inner, eps = model.model, model.config.rms_norm_eps
+    batch = Batch(model.config, forest, inner.embed_tokens.weight, forgets=False)
+    x, after = F.embedding(forest.ids, inner.embed_tokens.weight), {}
+    for number, block in enumerate(inner.layers[: max(blocks, default=0)], start=1):
+        x = after[number] = read_block(block, x, batch, eps)
+    return [States(after[number], forest) for number in blocks]
 
 
 class Batch:

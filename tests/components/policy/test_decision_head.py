@@ -81,11 +81,11 @@ def test_a_head_comes_back_from_its_file_and_with_the_policy(tmp_path: Path) -> 
 # Heads that read the draft of the answer ------------------------------------------------------------------------------
 
 
-def _drafting(policy: Policy, *biases: float, weight: Tensor | None = None) -> Policy:
-    """`policy` with a head that reads drafts; without `weight` the biases alone decide."""
+def _drafting(policy: Policy, *biases: float, weight: Tensor | None = None, layer: int | None = None) -> Policy:
+    """`policy` with a head that reads drafts after `layer`; without `weight` the biases alone decide."""
     features = 2 * int(policy.model.config.hidden_size)
     read = torch.zeros(len(NAMES), features) if weight is None else weight
-    policy.decision_head = DecisionHead(NAMES, read, torch.tensor(biases), 0.5, drafts=True)
+    policy.decision_head = DecisionHead(NAMES, read, torch.tensor(biases), 0.5, drafts=True, layer=layer)
     return policy
 
 
@@ -94,16 +94,17 @@ def _told(request: GenerateRequest) -> tuple[GenerateRequest, list[tuple[str, li
     return replace(request, heard=lambda decision, tokens: heard.append((decision, list(tokens)))), heard
 
 
+@pytest.mark.parametrize("layer", [None, 1])
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
-def test_a_draft_is_decided_by_the_head_on_the_features_that_trainers_read(family: str) -> None:
+def test_a_draft_is_decided_by_the_head_on_the_features_that_trainers_read(family: str, layer: int | None) -> None:
     policy, request = _policy(family), _request(at_root=True)
     width = 2 * int(policy.model.config.hidden_size)
     weight = torch.randn(3, width, generator=torch.Generator().manual_seed(2))
     (answer,) = policy.generate([replace(request, decision=ANSWER)])
     draft = answer.message.token_ids or ()
-    (feature,) = read_drafts(policy.model, [request.context_ids], [draft], tokens_per_pass=512)
+    ((feature,),) = read_drafts(policy.model, [request.context_ids], [draft], (layer,), tokens_per_pass=512)
     expected = ((weight @ feature + torch.tensor([0.0, 1.0, 2.0])) / 0.5).softmax(0).tolist()
-    (action,) = _drafting(policy, 0.0, 1.0, 2.0, weight=weight).generate([request])
+    (action,) = _drafting(policy, 0.0, 1.0, 2.0, weight=weight, layer=layer).generate([request])
     assert action.decision_probs == pytest.approx(dict(zip(NAMES, expected, strict=True)), abs=2e-3)
     assert action.decision == NAMES[expected.index(max(expected))]
 
@@ -135,7 +136,8 @@ def test_a_draft_that_is_left_does_not_show_in_the_call_and_is_paid_for(family: 
     assert from_json(Action, to_json(action)) == action
 
 
-def test_drafts_side_by_side_become_what_each_becomes_alone() -> None:
+@pytest.mark.parametrize("layer", [None, 1])
+def test_drafts_side_by_side_become_what_each_becomes_alone(layer: int | None) -> None:
     weight = torch.randn(3, 128, generator=torch.Generator().manual_seed(3)) * 4
     specs = specs_of(("search", "python"))
     requests = [
@@ -144,8 +146,10 @@ def test_drafts_side_by_side_become_what_each_becomes_alone() -> None:
         )
         for n in range(14)
     ]
-    alone = [_drafting(_policy(), 0.0, 0.5, 0.0, weight=weight).generate([request])[0] for request in requests]
-    together = _drafting(_policy(), 0.0, 0.5, 0.0, weight=weight).generate(requests)
+    alone = [
+        _drafting(_policy(), 0.0, 0.5, 0.0, weight=weight, layer=layer).generate([request])[0] for request in requests
+    ]
+    together = _drafting(_policy(), 0.0, 0.5, 0.0, weight=weight, layer=layer).generate(requests)
     assert [(a.decision, a.message, a.draft) for a in together] == [(a.decision, a.message, a.draft) for a in alone]
     left = [action.draft is not None for action in together]
     kept = [a.decision == ANSWER for a, request in zip(together, requests, strict=True) if request.at_root]
@@ -174,11 +178,11 @@ def test_a_draft_that_nobody_wants_any_more_ends_as_it_stands() -> None:
 
 
 def test_a_head_that_reads_drafts_comes_back_from_its_file_and_only_for_its_model(tmp_path: Path) -> None:
-    head = DecisionHead(NAMES, torch.ones(3, 128), torch.zeros(3), 0.5, drafts=True)
+    head = DecisionHead(NAMES, torch.ones(3, 128), torch.zeros(3), 0.5, drafts=True, layer=18)
     write_decisions(tmp_path, head)
     found = read_decisions(tmp_path, features=64)
     assert found is not None
-    assert found.drafts
+    assert (found.drafts, found.layer) == (True, 18)
     with pytest.raises(BadModelFolder, match="reads 128 features where the model gives 256"):
         read_decisions(tmp_path, features=128)
 

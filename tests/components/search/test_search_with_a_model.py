@@ -127,6 +127,23 @@ def test_heads_value_states_from_the_pass_that_reads_them() -> None:
     assert [pair[1] for pair in estimates] == pytest.approx(costs.tolist(), abs=1e-4)
 
 
+def test_states_that_were_just_valued_are_decided_without_reading_them_again() -> None:
+    with searching(CHOSEN) as (_, proposer, policy):
+        states = [start(problem) for problem in problems(2)]
+        proposer.features(policy, states)
+        read = policy.computed()
+        at_once = proposer.decide(states)
+        assert policy.computed() == read
+        proposer.decide(states[:1])
+        assert policy.computed() > read, "other states are another question"
+        for one, other in zip(at_once, proposer.decide(states), strict=True):
+            assert one.probs == pytest.approx(other.probs, abs=1e-6)
+        proposer([ProposalRequest(state, 0, decision="search") for state in states])
+        read = policy.computed()
+        proposer.decide(states)
+        assert policy.computed() > read, "rows have changed in between"
+
+
 def test_the_likelihood_of_the_reference_is_a_worth() -> None:
     with searching(CHOSEN) as (verbs, proposer, _):
         states = [start(problem) for problem in problems(3)]

@@ -16,7 +16,7 @@ from toy_groups import bandit, vocabulary
 from components.schema.trajectory import ANSWER, Trajectory
 from components.training.critic import read_features
 from components.training.decision_values import _ridge, fit_decisions
-from components.training.finish import finish_decisions, read_drafts
+from components.training.finish import finish_decisions, layers_of, read_drafts
 from components.training.policy_gradient import decisions_backward
 from components.training.settings import ReinforceSettings
 
@@ -111,7 +111,8 @@ def test_a_head_that_reads_drafts_is_fitted_to_the_answers_that_were_forced() ->
     assert fitted.head.drafts
     known = list(problems.values())[1:]
     answers = [(11 + 7 * int(right[problem.problem_id]), 9, 2) for problem in known]
-    features = read_drafts(model, [encoder().context(p) for p in known], answers, tokens_per_pass=512)
+    contexts, layer = [encoder().context(p) for p in known], fitted.head.layer
+    (features,) = read_drafts(model, contexts, answers, (layer,), tokens_per_pass=512)
     foreseen = fitted.head.values(features)[:, fitted.head.names.index(ANSWER)]
     good = torch.tensor([right[problem.problem_id] == 1.0 for problem in known])
     assert foreseen[good].min() > foreseen[~good].max()
@@ -121,13 +122,30 @@ def test_a_head_that_reads_drafts_is_fitted_to_the_answers_that_were_forced() ->
 def test_drafts_are_read_as_if_each_was_alone(family: str) -> None:
     model = leaning_llama() if family == "llama" else tiny_other(family)
     contexts, drafts = [(5, 6, 7), (5, 6, 8, 9), (5,)], [(10, 11, 2), (12,), (13, 14, 15, 2)]
-    found = read_drafts(model, contexts, drafts, tokens_per_pass=8)
-    for context, draft, features in zip(contexts, drafts, found, strict=True):
+    assert layers_of(model) == (None, 1), "a model of two blocks has one short of the last"
+    found = read_drafts(model, contexts, drafts, (None, 1), tokens_per_pass=8)
+    for number, (context, draft) in enumerate(zip(contexts, drafts, strict=True)):
         ids = torch.tensor([context + draft[:-1]])
         with torch.no_grad():
-            states = model.base_model(ids).last_hidden_state[0, len(context) - 1 :].float()
-        assert len(states) == len(draft)
-        assert torch.allclose(features, torch.cat([states.mean(0), states[-1]]), atol=1e-4)
+            slow = model.base_model(ids, output_hidden_states=True).hidden_states
+        for place, block in enumerate((-1, 1)):
+            states = slow[block][0, len(context) - 1 :].float()
+            assert len(states) == len(draft)
+            assert torch.allclose(found[place, number], torch.cat([states.mean(0), states[-1]]), atol=1e-4)
+
+
+def test_a_draft_is_read_after_the_block_that_foresees_best() -> None:
+    """Only one block's states tell right answers from wrong ones: those of the others are noise."""
+    draw = torch.Generator().manual_seed(4)
+    right = torch.rand(120, generator=draw) < 0.5
+    noise, telling = torch.randn(120, 6, generator=draw), torch.randn(120, 6, generator=draw)
+    telling[:, 0] = right.float()
+    values = [{ANSWER: float(one), "search": 0.5} for one in right]
+    errors = {
+        layer: fit_decisions(features, values, [str(i) for i in range(120)], temperature=0.1, layer=layer).error
+        for layer, features in {None: noise, 3: telling}.items()
+    }
+    assert errors[3] < 0.02 < 0.1 < errors[None]
 
 
 @pytest.mark.parametrize(("decisions", "moved"), [("weights", True), ("head", False), ("draft", False)])

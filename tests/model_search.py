@@ -20,6 +20,7 @@ from tiny_models import leaning_llama, tokenizer
 from torch import Tensor
 
 from components.environment.step import step_many
+from components.policy.floor import Floor, Talk
 from components.policy.policy import Policy
 from components.policy.propose import Proposer, make_propose
 from components.policy.session import Session
@@ -64,6 +65,34 @@ class CountingSession:
         return getattr(self._inner, name)
 
 
+class NotingFloor:
+    """A floor that notes what is asked and written on it."""
+
+    def __init__(self, floor: Floor, written: list[tuple[GenerateRequest, Action]]) -> None:
+        self._floor, self._written = floor, written
+
+    @property
+    def busy(self) -> bool:
+        return self._floor.busy
+
+    def round(self) -> bool:
+        return self._floor.round()
+
+    def add(self, talk: Talk[Any], ended: Callable[[Any], None]) -> None:
+        self._floor.add(self._noting(talk), ended)
+
+    def _noting(self, talk: Talk[Any]) -> Talk[Any]:
+        request = next(talk)
+        while True:
+            action = yield request
+            assert isinstance(request, GenerateRequest)
+            self._written.append((request, action))
+            try:
+                request = talk.send(action)
+            except StopIteration as end:
+                return end.value
+
+
 class CountingPolicy(Policy):
     """A policy whose sessions count, and that remembers every sequence it wrote and every state it decided at."""
 
@@ -85,6 +114,9 @@ class CountingPolicy(Policy):
         actions = super().generate(requests)
         self.written += zip(requests, actions, strict=True)
         return actions
+
+    def beside(self, rows: int) -> Floor:
+        return NotingFloor(super().beside(rows), self.written)  # type: ignore[return-value]
 
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
         self.decided += requests
@@ -123,6 +155,7 @@ def searching(
             policy.forget,
             decide=proposer.decide,
             charge=lambda decision: Cost() if decision == ANSWER else prices.charge(decision),
+            pen=partial(proposer.pen, policy),
         )
         yield verbs, proposer, policy
     finally:

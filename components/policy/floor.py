@@ -55,13 +55,15 @@ class Floor:
         open_turn: Callable[[GenerateRequest], Turn],
         *,
         slots: int,
+        first: int = 0,
         wake: Callable[[], None] | None = None,
     ) -> None:
-        """`slots`: most rows decoded side by side. `wake`: live, and called when a tool answered; None: lockstep."""
+        """`slots`: most rows decoded side by side, from row `first` on. `wake`: live, and called when a tool answered;
+        None: lockstep."""
         self._writer, self._open, self._wake = writer, open_turn, wake
         self._queue: deque[_Seat] = deque()
         self._seated: list[_Seat] = []
-        self._free = set(range(slots))
+        self._free, self._first = set(range(first, first + slots)), first
         self._step = 0
         self._moved = False
         """Whether anybody went on in this round."""
@@ -181,7 +183,7 @@ class Floor:
     def _close_ranks(self) -> None:
         """Move the last rows into free ones below them, when nobody is left to take those: attention spans them all."""
         seated, free = self._seated, self._free
-        if not seated or len(seated) > 0.75 * (max(seat.place for seat in seated) + 1):
+        if not seated or len(seated) > 0.75 * (max(seat.place for seat in seated) + 1 - self._first):
             return
         targets: list[int] = []
         sources: list[int] = []

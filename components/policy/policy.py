@@ -118,6 +118,14 @@ class Policy:
         self.model.eval()
         return self._generating.live(wake)
 
+    def beside(self, rows: int) -> Floor:
+        """A floor that conversations may join at any time, in lockstep; between its rounds the other verbs may be used.
+
+        Its rounds compute no gradients if the caller sees to it (`torch.no_grad`).
+        """
+        self.model.eval()
+        return self._generating.beside(rows)
+
     @torch.no_grad()
     def decide(self, requests: Sequence[GenerateRequest]) -> list[dict[str, float]]:
         """P over {answer, tool 1, ..., tool K} at each request's state, exactly (DESIGN 4).

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from components.policy.backend import Backend
+from components.policy.floor import Floor
+from components.policy.generate import one_turn
 from components.policy.policy import Policy
 from components.policy.turn import GenerateRequest, ScoreRequest
 from components.schema.identity import child_seed
 from components.schema.proposal import Choice, Proposal, ProposalRequest
 from components.schema.tool import ToolSpec
-from components.schema.trajectory import ANSWER, State
+from components.schema.trajectory import ANSWER, Action, State
 
 Estimates = list[tuple[float, float]]
 """For each state: the chance of a correct answer, and the units of the price sheet still to be spent."""
@@ -88,6 +90,15 @@ class Proposer:
         actions = self._policy.generate(requests)
         return [Proposal(action, 1.0, len(r.context_ids)) for action, r in zip(actions, requests, strict=True)]
 
+    def pen(self, policy: Policy, trees: int) -> Pen:
+        """What writes for `trees` trees, each at its own pace, in rows that `policy` sets apart."""
+        return Pen(policy.beside(trees), self._asked)
+
+    def _asked(self, request: ProposalRequest) -> GenerateRequest:
+        """One sample of a decision."""
+        assert request.decision is not None, "only samples are written one by one"
+        return self._sample(self._request(request.state, request.seed), request.decision, request.drawn)
+
     def values_by(self, policy: Policy, heads: Heads) -> Callable[[Sequence[State]], Estimates]:
         """Estimates by heads on the hidden state at the end of each context; `policy` shows it, where it runs here."""
 
@@ -136,6 +147,41 @@ class Proposer:
         heat = 0.0 if sample == 0 else self._settings.temperature
         seed = child_seed(root.seed, decision, sample)
         return replace(root, decision=decision, temperature=heat, answer_temperature=heat, seed=seed)
+
+
+class Pen:
+    """Goes on writing for some trees while others are ahead (`components.search.pen`)."""
+
+    def __init__(self, floor: Floor, asked: Callable[[ProposalRequest], GenerateRequest]) -> None:
+        self._floor, self._asked = floor, asked
+        self._begun: dict[int, list[Proposal | None]] = {}
+        """By key, in order of beginning: what was written for each request; None is still to come."""
+
+    def begin(self, key: int, requests: Sequence[ProposalRequest]) -> None:
+        """Ask for samples of decisions, perhaps none."""
+        proposals: list[Proposal | None] = [None] * len(requests)
+        self._begun[key] = proposals
+        for place, request in enumerate(map(self._asked, requests)):
+            self._floor.add(one_turn(request), self._take(proposals, place, len(request.context_ids)))
+
+    def _take(self, proposals: list[Proposal | None], place: int, read: int) -> Callable[[Action], None]:
+        def take(action: Action) -> None:
+            proposals[place] = Proposal(action, 1.0, read)
+
+        return take
+
+    @torch.no_grad()
+    def written(self) -> list[tuple[int, list[Proposal]]]:
+        """The keys whose requests are all answered, each told once; some rounds are made until there is one."""
+        while self._begun:
+            known = {key: [one for one in some if one is not None] for key, some in self._begun.items()}
+            whole = [(key, some) for key, some in known.items() if len(some) == len(self._begun[key])]
+            if whole:
+                for key, _ in whole:
+                    del self._begun[key]
+                return whole
+            self._floor.round()
+        return []
 
 
 def make_propose(policy: Backend, specs: Sequence[ToolSpec], settings: ProposeSettings) -> Proposer:

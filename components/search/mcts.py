@@ -1,10 +1,12 @@
-"""Monte-Carlo tree search, B trees in lockstep, tools run when a node is made.
+"""Monte-Carlo tree search, B trees side by side, tools run when a node is made.
 
 Takes problems and the verbs (policy, value, judge, environment) as functions; gives one `Tree` a problem. One round
-takes one leaf from each tree: the actions that lead there are written together, their tools run together, and the model
-is asked once about all leaves, so that the same seed gives the same trees, however many grow side by side. A sample
-that turns out to be an action that was known makes no node and is no simulation. Several leaves of one tree in a round
-are an option; virtual loss keeps them apart and is gone when the round is over. Left out of the textbook method:
+takes one leaf from each tree whose last one is in: the actions that lead there are written with what other trees are
+still writing (`components.search.pen`), the tools of those that are ready run together, and the model is asked once
+about all their leaves. A tree sees nothing of the others, so that the same seed gives the same trees, however many grow
+side by side. A sample that turns out to be an action that was known makes no node and is no simulation. Several leaves
+of one tree in a round are an option; virtual loss keeps them apart and is gone when the round is over. Left out of the
+textbook method:
 discounting, and re-visiting terminal nodes: a trajectory that ended has told all it can, so selection goes only where
 something is untried. Visits therefore count effort, not preference: to compare actions, use q. Does not write files
 or choose what to train on.
@@ -70,15 +72,25 @@ def search(problems: Sequence[Problem], verbs: Verbs, settings: SelfplaySettings
 
 
 def grow(roots: Sequence[Node], verbs: Verbs, settings: SelfplaySettings) -> None:
-    """All simulations of the trees below evaluated roots, in lockstep."""
-    while simulations := [one for root in roots for one in select(root, settings)]:
-        paths = write(simulations, verbs, settings)
+    """All simulations of the trees below evaluated roots, side by side."""
+    pen, idle = verbs.open_pen(len(roots) * settings.leaves), list(range(len(roots)))
+    under_way: dict[int, list[Simulation]] = {}
+    while True:
+        for number in idle:
+            if simulations := select(roots[number], settings):
+                under_way[number] = simulations
+                pen.begin(number, to_write(simulations, settings))
+        if not under_way:
+            return
+        ready = pen.written()
+        idle = [number for number, _ in ready]
+        paths = [path for number, written in ready for path in take(under_way.pop(number), written, settings)]
         leaves = expand(paths, verbs)
         evaluate(leaves, verbs, settings, wider=to_widen(paths, leaves, settings))
         for path, leaf in zip(paths, leaves, strict=True):
             backup(path, leaf.value)
         if settings.stop_outdone:
-            leave_outdone(roots, verbs, margin=settings.least_saving)
+            leave_outdone([roots[number] for number in idle], verbs, margin=settings.least_saving)
 
 
 def plant(problem: Problem, settings: SelfplaySettings) -> Tree:
@@ -125,11 +137,27 @@ def descend(root: Node, number: int, settings: SelfplaySettings) -> Simulation:
 
 
 def write(simulations: Sequence[Simulation], verbs: Verbs, settings: SelfplaySettings) -> list[Path]:
-    """The path of each simulation, blanks at the ends written by the model together.
+    """The path of each simulation, blanks at the ends written by the model together."""
+    asked = to_write(simulations, settings)
+    written = [proposal for several in verbs.propose(asked) for proposal in several] if asked else []
+    return take(simulations, written, settings)
+
+
+def to_write(simulations: Sequence[Simulation], settings: SelfplaySettings) -> list[ProposalRequest]:
+    """What the model has to write in the blanks at the ends, in their order."""
+    return [
+        ProposalRequest(one.node.state, _seed(one.node, settings), one.way.decision, one.way.draws)
+        for one in simulations
+        if isinstance(one.way, Blank)
+    ]
+
+
+def take(simulations: Sequence[Simulation], written: Sequence[Proposal], settings: SelfplaySettings) -> list[Path]:
+    """The path of each simulation, its blank filled with what was written.
 
     Where an action came out that was known, the simulation is called off: it would tell nothing new.
     """
-    proposals = iter(_written([(one.node, one.way) for one in simulations], verbs, settings))
+    proposals = iter(written)
     paths: list[Path] = []
     for one in simulations:
         way = one.way
@@ -146,16 +174,6 @@ def write(simulations: Sequence[Simulation], verbs: Verbs, settings: SelfplaySet
             edge.virtual_loss += 1
             paths.append([*one.above, (one.node, edge)])
     return paths
-
-
-def _written(ends: Sequence[Way], verbs: Verbs, settings: SelfplaySettings) -> list[Proposal]:
-    """What the model writes in the blanks among the ends, in their order."""
-    asked = [
-        ProposalRequest(node.state, _seed(node, settings), way.decision, way.draws)
-        for node, way in ends
-        if isinstance(way, Blank)
-    ]
-    return [proposal for several in verbs.propose(asked) for proposal in several] if asked else []
 
 
 def _call_off(simulation: Simulation) -> None:

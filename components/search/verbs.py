@@ -13,6 +13,7 @@ from components.schema.cost import Cost
 from components.schema.problem import Problem
 from components.schema.proposal import Choice, Proposal, ProposalRequest
 from components.schema.trajectory import Action, State, Transition
+from components.search.pen import Pen, Together
 from components.search.worth import Value
 
 
@@ -53,3 +54,10 @@ class Verbs:
     """Decisions with their probabilities, nothing written; None where samples are written in advance."""
     charge: Callable[[str], Cost] = lambda decision: Cost()
     """What a decision costs at least; nothing where nobody knows."""
+    pen: Callable[[int], Pen] | None = None
+    """Opens a pen that goes on writing for some of so many trees while others are ahead; None where nothing of the kind
+    is at hand, and trees wait for one another."""
+
+    def open_pen(self, trees: int) -> Pen:
+        """What writes for `trees` trees."""
+        return self.pen(trees) if self.pen is not None else Together(self.propose)

@@ -53,6 +53,7 @@ def open_verbs(
         act=proposer.act,
         decide=proposer.decide,
         charge=lambda decision: Cost() if decision == ANSWER else actor.prices.charge(decision),
+        pen=partial(proposer.pen, actor.policy) if isinstance(actor.policy, Policy) else None,
     )
 
 

@@ -52,6 +52,33 @@ def test_sixteen_trees_in_lockstep_are_node_by_node_those_grown_alone(selection:
                 assert value == same, f"{left.node_id} {name}"
 
 
+def test_trees_at_their_own_pace_are_those_that_wait_for_one_another() -> None:
+    """Alone and together agree above; here also who waited: turns are written beside others that began before them."""
+    found = []
+    for own_pace in (True, False):
+        with searching(CHOSEN, CountingPolicy(exact=True)) as (verbs, _, policy):
+            asked = verbs if own_pace else replace(verbs, pen=None)
+            trees = search(problems(), asked, CHOSEN.model_copy(update={"temperature": 0.05}))
+            found.append([[(row.text, row.visits) for row in rows_of(tree, verbs)] for tree in trees])
+            order = [request.seed for request, _ in policy.written]
+            found.append(order)
+    assert found[0] == found[2]
+    assert sorted(found[1]) == sorted(found[3])
+    assert found[1] != found[3], "some trees were ahead"
+
+
+@pytest.mark.parametrize("leaves", [1, 2])
+def test_several_leaves_of_a_tree_come_in_together_at_its_own_pace_too(leaves: int) -> None:
+    settings = CHOSEN.model_copy(update={"leaves": leaves, "temperature": 0.05})
+    found = []
+    for own_pace in (True, False):
+        with searching(settings, CountingPolicy(exact=True)) as (verbs, _, _):
+            trees = search(problems(), verbs if own_pace else replace(verbs, pen=None), settings)
+            assert all(way.virtual_loss == 0 for tree in trees for _, node in walk(tree.root) for way in node.ways)
+            found.append([[(row.text, row.visits) for row in rows_of(tree, verbs)] for tree in trees])
+    assert found[0] == found[1]
+
+
 def read_once(policy: CountingPolicy) -> int:
     """Nodes of the trie of all that was read and written, but for the openings of calls: those are written anew."""
     known: set[tuple[int, ...]] = set()

@@ -132,3 +132,32 @@ def test_a_listener_hears_every_token_of_its_turn_once() -> None:
         (action,) = policy.generate([_request(PROMPTS[0], decision=decision, heard=hear)])
         assert tuple(heard) == action.message.token_ids
     assert decisions == {ANSWER, "search"}
+
+
+@torch.no_grad()
+def test_what_is_asked_between_the_rounds_of_a_floor_beside_disturbs_neither() -> None:
+    policy, requests = tiny_policy(slots=4), _wanted()
+    alone = [tiny_policy(slots=4).generate([request])[0] for request in requests]
+    decided = [tiny_policy(slots=4).decide([request])[0] for request in requests]
+    floor, told = policy.beside(3), dict[int, Action]()
+    for number, request in enumerate(requests):
+        floor.add(_turns(request), lambda done, number=number: told.update({number: done[0]}))
+    between = 0
+    while floor.busy:
+        floor.round()
+        number = between % len(requests)
+        (action,) = policy.generate([requests[number]])
+        assert _same(action, alone[number])
+        assert policy.decide([requests[number]])[0] == pytest.approx(decided[number], abs=1e-5)
+        between += 1
+    assert between > 3
+    assert all(_same(told[number], one) for number, one in enumerate(alone))
+
+
+def test_one_floor_beside_at_a_time() -> None:
+    policy = tiny_policy(slots=4)
+    policy.beside(2).add(_turns(_request("Why?")), lambda done: None)
+    with pytest.raises(RuntimeError, match="another floor is open beside"):
+        policy.beside(2)
+    policy.forget()
+    assert not policy.beside(2).busy, "whoever forgets gives it up"

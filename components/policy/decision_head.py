@@ -8,9 +8,9 @@ model. Trains nothing.
 A head reads the end of the root's context, or the answer that the model writes there first, its draft. Whether an
 answer is right shows far better in its own words than in the question (compare P(IK) with P(True) of Kadavath et al.
 2022): on 938 facts, in groups that were left out, a ridge regression tells the right direct answers from the wrong ones
-with an AUC of .73 by the root's state, .84 by the draft's, .865 by the draft's after block 18 of 30: the last blocks
-turn to the next token, the middle ones hold what is known (compare Azaria and Mitchell 2023). A draft that is kept
-costs nothing, it is the answer.
+with an AUC of .73 by the root's state and .84 by the draft's. It shows best some blocks below the last, which turn to
+the next token (compare Azaria and Mitchell 2023): on 500 facts, of which a clone answers 34 %, .861 by the last of 30
+blocks, .909, .915 and .909 by blocks 15, 18 and 22. A draft that is kept costs nothing, it is the answer.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from random import Random
 
 from components.schema.identity import child_seed
-from components.search.mcts import evaluate, grow
+from components.search.appraisal import evaluate
+from components.search.mcts import grow
 from components.search.settings import SelfplaySettings
 from components.search.tree import Node, Tree, walk
 from components.search.verbs import Verbs

@@ -4,7 +4,7 @@ Takes roots of searched trees; marks nodes below them. A correct answer returns 
 cost only grows on the way down, so a state that has cost as much as the cheapest correct answer cannot lead to a better
 one, nor can a call that costs the rest. This bound is exact where calls cost what `Verbs.charge` says: it loses
 nothing, or with a margin at most the margin; what is likely to fail is stopped elsewhere
-(`components.search.mcts.evaluate`).
+(`components.search.appraisal.evaluate`).
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from components.search.appraisal import evaluate
 from components.search.audit import reopened
-from components.search.mcts import Simulation, evaluate, follow, write
+from components.search.mcts import Simulation, follow, write
 from components.search.settings import SelfplaySettings
 from components.search.tree import Blank, Edge, Node, Tree
 from components.search.verbs import Verbs

@@ -2,7 +2,7 @@
 
 Takes states; gives `Worth`, and the estimate of someone who knows nothing. Estimates by a model belong to the policy
 (`components.policy.appraise`); the value of a node, V = p-hat - lambda (spent + C-hat), is made in
-`components.search.mcts`.
+`components.search.appraisal`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ position ids, which the tests hold to be the truth. It computes no logits and no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,22 +74,21 @@ def padded_attention(queries: Tensor, keys: Tensor, values: Tensor, forest: Fore
 @torch.no_grad()
 def any_blocks(model: CausalLM, forest: Forest, blocks: Sequence[int]) -> list[Tensor]:
     """[nodes, hidden] after each of some blocks (the first is 1, short of the last), by the Hugging Face module."""
-    output = model.base_model(
-        input_ids=forest.pad(forest.ids),
-        position_ids=forest.pad(forest.positions),
-        attention_mask=forest.mask(next(model.parameters()).dtype).unsqueeze(1),
-        use_cache=False,
-        output_hidden_states=True,
-    )
-    return [forest.flat(output.hidden_states[block]) for block in blocks]
+    hidden_states = _output(model, forest, every=True).hidden_states
+    return [forest.flat(hidden_states[block]) for block in blocks]
 
 
 def any_states(model: CausalLM, forest: Forest) -> Tensor:
     """[nodes, hidden] after the final norm, by the Hugging Face module itself; differentiable."""
-    output = model.base_model(
+    return forest.flat(_output(model, forest, every=False).last_hidden_state)
+
+
+def _output(model: CausalLM, forest: Forest, *, every: bool) -> Any:
+    """What the module gives for the padded trees; with the states after each block if `every`."""
+    return model.base_model(
         input_ids=forest.pad(forest.ids),
         position_ids=forest.pad(forest.positions),
         attention_mask=forest.mask(next(model.parameters()).dtype).unsqueeze(1),
         use_cache=False,
+        output_hidden_states=every,
     )
-    return forest.flat(output.last_hidden_state)

@@ -26,6 +26,7 @@ from components.schema.proposal import Proposal, ProposalRequest
 from components.search import gumbel, puct
 from components.search.appraisal import evaluate, is_over, seed_of
 from components.search.bound import leave_outdone
+from components.search.pen import Together
 from components.search.settings import SelfplaySettings
 from components.search.tree import (
     Blank,
@@ -135,8 +136,9 @@ def descend(root: Node, number: int, settings: SelfplaySettings) -> Simulation:
 
 def write(simulations: Sequence[Simulation], verbs: Verbs, settings: SelfplaySettings) -> list[Path]:
     """The path of each simulation, blanks at the ends written by the model together."""
-    asked = to_write(simulations, settings)
-    written = [proposal for several in verbs.propose(asked) for proposal in several] if asked else []
+    pen = Together(verbs.propose)
+    pen.begin(0, to_write(simulations, settings))
+    ((_, written),) = pen.written()
     return take(simulations, written, settings)
 
 

@@ -33,9 +33,19 @@ inline void store(Half* to, float x) {  // to the nearest, ties to even
     to->bits = x != x ? uint16_t(0x7fc0) : uint16_t(rounded);
 }
 
-// Sixteen floats that the compiler keeps in registers, however wide the machine's are.
-typedef float Lanes __attribute__((vector_size(64)));
-const int64_t LANES = 16;
+// As many floats as one register of the machine holds. Wider vectors are legal, but the compiler then keeps them in
+// memory: on AVX2, attention along trees took ten times as long.
+#if defined(__AVX512F__)
+#define QANAT_LANES 16
+#elif defined(__AVX__)
+#define QANAT_LANES 8
+#else
+#define QANAT_LANES 4
+#endif
+const int64_t LANES = QANAT_LANES;
+typedef float Lanes __attribute__((vector_size(4 * QANAT_LANES)));
+// Vectors of a row that a loop sums up at once: with three or four rows they fill the registers and spill none.
+const int ABREAST = 4;
 
 inline Lanes read(const float* x) {
     Lanes y;
@@ -43,8 +53,8 @@ inline Lanes read(const float* x) {
     return y;
 }
 inline Lanes read(const Half* x) {
-    typedef uint16_t Narrow __attribute__((vector_size(32)));
-    typedef uint32_t Wide __attribute__((vector_size(64)));
+    typedef uint16_t Narrow __attribute__((vector_size(2 * QANAT_LANES)));
+    typedef uint32_t Wide __attribute__((vector_size(4 * QANAT_LANES)));
     Narrow bits;
     std::memcpy(&bits, x, sizeof bits);
     const Wide moved = __builtin_convertvector(bits, Wide) << 16;
@@ -227,16 +237,17 @@ void scores_of(const float* q, const T* keys, int64_t stride, int64_t tokens, in
 template <int DIM, int GROUP, class T>
 void mix(const float* weights, int64_t pitch, const T* values, int64_t stride, int64_t tokens, int64_t dim,
          int64_t group, float* out) {
-    if constexpr (DIM != 0 && DIM % LANES == 0 && GROUP != 0) {
-        const int WIDE = DIM / LANES;
-        Lanes sums[GROUP][WIDE] = {};
-        for (int64_t t = 0; t < tokens; ++t)
-            for (int w = 0; w < WIDE; ++w) {
-                const Lanes value = read(values + t * stride + w * LANES);
-                for (int h = 0; h < GROUP; ++h) sums[h][w] += weights[h * pitch + t] * value;
-            }
-        for (int h = 0; h < GROUP; ++h)
-            for (int w = 0; w < WIDE; ++w) write(out + h * DIM + w * LANES, sums[h][w]);
+    if constexpr (DIM != 0 && DIM % (ABREAST * LANES) == 0 && GROUP != 0) {
+        for (int64_t c = 0; c < DIM; c += ABREAST * LANES) {
+            Lanes sums[GROUP][ABREAST] = {};
+            for (int64_t t = 0; t < tokens; ++t)
+                for (int w = 0; w < ABREAST; ++w) {
+                    const Lanes value = read(values + t * stride + c + w * LANES);
+                    for (int h = 0; h < GROUP; ++h) sums[h][w] += weights[h * pitch + t] * value;
+                }
+            for (int h = 0; h < GROUP; ++h)
+                for (int w = 0; w < ABREAST; ++w) write(out + h * DIM + c + w * LANES, sums[h][w]);
+        }
     } else {
         const int64_t d = DIM ? DIM : dim;
         for (int64_t i = 0; i < d * group; ++i) out[i] = 0.0f;
@@ -342,38 +353,40 @@ void widen(const T* x, int64_t stride, int64_t count, int64_t dim, float* out) {
 template <int DIM, int ROWS>
 void dots(const float* q, const float* tiles, int64_t count, int64_t dim, int64_t rows, float* out, int64_t pitch) {
     const int64_t d = DIM ? DIM : dim;
-    const int WIDE = TILE / LANES, MANY = ROWS ? ROWS : 1;
+    const int MANY = ROWS ? ROWS : 1;
     for (int64_t t = 0; t < count; t += TILE)
-        for (int64_t first = 0; first < rows; first += MANY) {
-            Lanes sums[MANY][WIDE] = {};
-            for (int64_t i = 0; i < d; ++i)
-                for (int w = 0; w < WIDE; ++w) {
-                    const Lanes column = read(tiles + t * d + i * TILE + w * LANES);
-                    for (int h = 0; h < MANY; ++h) sums[h][w] += q[(first + h) * d + i] * column;
-                }
-            for (int h = 0; h < MANY; ++h)
-                for (int w = 0; w < WIDE; ++w) write(out + (first + h) * pitch + t + w * LANES, sums[h][w]);
-        }
+        for (int64_t c = 0; c < TILE && t + c < count; c += ABREAST * LANES)
+            for (int64_t first = 0; first < rows; first += MANY) {
+                Lanes sums[MANY][ABREAST] = {};
+                for (int64_t i = 0; i < d; ++i)
+                    for (int w = 0; w < ABREAST; ++w) {
+                        const Lanes column = read(tiles + t * d + i * TILE + c + w * LANES);
+                        for (int h = 0; h < MANY; ++h) sums[h][w] += q[(first + h) * d + i] * column;
+                    }
+                for (int h = 0; h < MANY; ++h)
+                    for (int w = 0; w < ABREAST; ++w) write(out + (first + h) * pitch + t + c + w * LANES, sums[h][w]);
+            }
 }
 
 // to[j] += sum over r of weights[r][j] * x[r], for the `count` rows of `to`.
 template <int DIM>
 void spread(const float* weights, int64_t pitch, const float* x, int64_t rows, int64_t count, int64_t dim, float* to) {
     int64_t j = 0;
-    if constexpr (DIM != 0 && DIM % LANES == 0) {
-        const int WIDE = DIM / LANES, MANY = 4;
-        for (; j + MANY <= count; j += MANY) {
-            Lanes sums[MANY][WIDE];
-            for (int m = 0; m < MANY; ++m)
-                for (int w = 0; w < WIDE; ++w) sums[m][w] = read(to + (j + m) * DIM + w * LANES);
-            for (int64_t r = 0; r < rows; ++r)
-                for (int w = 0; w < WIDE; ++w) {
-                    const Lanes row = read(x + r * DIM + w * LANES);
-                    for (int m = 0; m < MANY; ++m) sums[m][w] += weights[r * pitch + j + m] * row;
-                }
-            for (int m = 0; m < MANY; ++m)
-                for (int w = 0; w < WIDE; ++w) write(to + (j + m) * DIM + w * LANES, sums[m][w]);
-        }
+    if constexpr (DIM != 0 && DIM % (ABREAST * LANES) == 0) {
+        const int MANY = LANES == 16 ? 4 : 3;
+        for (; j + MANY <= count; j += MANY)
+            for (int64_t c = 0; c < DIM; c += ABREAST * LANES) {
+                Lanes sums[MANY][ABREAST];
+                for (int m = 0; m < MANY; ++m)
+                    for (int w = 0; w < ABREAST; ++w) sums[m][w] = read(to + (j + m) * DIM + c + w * LANES);
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int w = 0; w < ABREAST; ++w) {
+                        const Lanes row = read(x + r * DIM + c + w * LANES);
+                        for (int m = 0; m < MANY; ++m) sums[m][w] += weights[r * pitch + j + m] * row;
+                    }
+                for (int m = 0; m < MANY; ++m)
+                    for (int w = 0; w < ABREAST; ++w) write(to + (j + m) * DIM + c + w * LANES, sums[m][w]);
+            }
     }
     const int64_t d = DIM ? DIM : dim;
     for (; j < count; ++j)

@@ -80,31 +80,46 @@ class _Gated(torch.autograd.Function):
 
 
 class _Linears(torch.autograd.Function):
-    """Products along memory: the library takes twice as long when a factor of a weight's gradient lies across."""
+    """Products along memory: in bf16 the library takes twice as long when a factor of a gradient lies across."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, *weights)
-        return tuple(F.linear(x, weight) for weight in weights)
+        return tuple(_product(x, weight) for weight in weights)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = grads[0] @ weights[0]
-            for grad, weight in zip(grads[1:], weights[1:], strict=True):
-                grad_x.addmm_(grad, weight)
+            for grad, weight in zip(grads, weights, strict=True):
+                grad_x = _product(grad, weight.t(), grad_x)
         wanted = ctx.needs_input_grad[1:]
         wide = any(want and weight.shape[0] > weight.shape[1] for want, weight in zip(wanted, weights, strict=True))
-        across = kernels.transposed(x) if wide else None
+        across = kernels.transposed(x) if wide and x.dtype != torch.float32 else None
         return grad_x, *(
             _weight_grad(x, across, grad) if want else None for want, grad in zip(wanted, grads, strict=True)
         )
 
 
+def _product(x: Tensor, weight: Tensor, before: Tensor | None = None) -> Tensor:
+    """x weight^T, added to `before` if there is any; in fp32 by oneDNN, which torch itself asks for bf16 alone (a tenth
+    of a training step)."""
+    if x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+        return F.linear(x, weight) if before is None else before.addmm_(x, weight.t())
+    multiply = torch.ops.mkldnn._linear_pointwise
+    out: Tensor
+    if before is None:
+        out = multiply(x, weight, None, "none", [], "")
+    else:
+        out = multiply.binary(x, before, weight, None, "add")
+    return out
+
+
 def _weight_grad(x: Tensor, across: Tensor | None, grad: Tensor) -> Tensor:
     """grad^T x; `across` is x^T where it is the smaller of the two to turn."""
+    if x.dtype == torch.float32:
+        return grad.t() @ x
     if across is not None:
         return kernels.transposed(across @ grad)
     return kernels.transposed(grad) @ x

@@ -33,16 +33,19 @@ class StageInputs:
 
 def read_inputs(paths: Paths, stage: str, params: Params) -> StageInputs:
     """Inputs of `stage` as they are now."""
-    definition = stage_definition(paths.root, stage)
-    deps = [str(dep) for dep in definition.get("deps", ())]
-    sections = tuple(name for name in definition.get("params", ()) if isinstance(name, str))
+    sections = tuple(name for name in stage_definition(paths.root, stage).get("params", ()) if isinstance(name, str))
     values = {**params.raw(sections), "profile": params.profile, "seed": params.seed}
-    contents = {dep: dvc_hash(paths.root / dep) for dep in deps}
+    contents = hashes(paths, stage)
     return StageInputs(
         params=dict(_flat(values)),
         data={dep: found for dep, found in contents.items() if dep.startswith("data/")},
         fingerprint=stable_hash([values, contents], length=32),
     )
+
+
+def hashes(paths: Paths, stage: str) -> dict[str, str]:
+    """Everything that `stage` depends on, by path, as DVC hashes it."""
+    return {str(dep): dvc_hash(paths.root / dep) for dep in stage_definition(paths.root, stage).get("deps", ())}
 
 
 def dvc_hash(path: Path) -> str:

@@ -233,6 +233,11 @@ class Paths:
 
     # --- scratch, never tracked
     @property
+    def plays(self) -> Path:
+        """A folder for each model's plays of the test split; see `flows.shared.plays`."""
+        return self.root / ".work" / "plays"
+
+    @property
     def variants(self) -> Path:
         """What every variant of an experiment left, by key; and the project in which one is being run."""
         return self.root / ".work" / "experiments"

@@ -128,6 +128,9 @@ def copy_project(paths: Paths, project: Path, params: Mapping[str, Any]) -> Path
     author = ["-c", "user.name=qanat", "-c", "user.email=qanat@localhost"]
     for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-q", "-m", "variant"]):
         subprocess.run(["git", *words], cwd=project, capture_output=True, check=True)
+    (project / ".work").mkdir(exist_ok=True)
+    paths.plays.mkdir(parents=True, exist_ok=True)
+    (project / ".work" / "plays").symlink_to(paths.plays)  # a model that variants share is played once
     cache = paths.root / ".dvc" / "cache"
     (project / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
     return project

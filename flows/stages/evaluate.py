@@ -10,9 +10,10 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from components.evaluation.collect import Act, Batch, by_model, collect, missing_batches, save_batch, spread
+from components.evaluation.collect import Act, Batch, FolderOf, by_model, collect, missing_batches, save_batch, spread
 from components.evaluation.policies import Play, plan, tools_of
 from components.evaluation.report import write_html
 from components.evaluation.rows import rows_of
@@ -32,6 +33,7 @@ from flows.shared.crew import deal
 from flows.shared.environ import Parallel, parallel
 from flows.shared.params import BadParams
 from flows.shared.playing import open_act, open_play
+from flows.shared.plays import play_folders
 from flows.shared.stage import StageRun, stage_run
 
 STAGE = "evaluate"
@@ -51,6 +53,10 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
     _check_prices(run)
     plays = plan(settings.judged_model, tools_of(problems), settings.prices, forced=settings.forced)
     order = by_model(plays)
+    folders = play_folders(run, (play.model for play in plays))
+
+    def folder_of(play: Play) -> Path:
+        return folders[play.model]
 
     def told(play: Play, done: int, total: int) -> None:
         step = order.index(play) * total + done
@@ -64,17 +70,17 @@ def _play(run: StageRun, problems: Sequence[Problem]) -> dict[str, tuple[Traject
 
     crew = parallel()
     if crew is not None:
-        _play_by(crew, run, missing_batches(plays, problems, run.work, batch_size=settings.batch_size))
-    return collect(plays, problems, run.work, batch_size=settings.batch_size, open_model=open_model, told=told)
+        _play_by(crew, run, missing_batches(plays, problems, folder_of, batch_size=settings.batch_size), folder_of)
+    return collect(plays, problems, folder_of, batch_size=settings.batch_size, open_model=open_model, told=told)
 
 
-def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch]) -> None:
+def _play_by(crew: Parallel, run: StageRun, batches: Sequence[Batch], folder_of: FolderOf) -> None:
     """Let a crew play the batches; each is saved as soon as it is done, and `collect` reads them."""
     for model in dict.fromkeys(batch.play.model for batch in batches):
         verify_manifest(run.paths.model(model))
 
     def done(place: int, trajectories: Sequence[Trajectory]) -> None:
-        save_batch(run.work, batches[place], trajectories)
+        save_batch(folder_of, batches[place], trajectories)
 
     deal(
         partial(open_play, run.paths),

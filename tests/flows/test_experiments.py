@@ -64,6 +64,8 @@ report = Path("data/reports/evaluation")
 report.mkdir(parents=True, exist_ok=True)
 (report / "rows.jsonl").write_text(Path("data/models/reinforced").read_text() + params["evaluate"]["judged_model"])
 (report / "trajectories.jsonl").write_text("")
+with Path(".work/plays/clone").open("a") as plays:
+    plays.write("played ")
 """
 
 
@@ -95,6 +97,7 @@ def test_a_variant_has_its_own_parameters_and_what_variants_share_is_made_once(p
     assert (other / "rows.jsonl").read_text() == "0.7reinforced"
     assert json.loads((other / "reinforce_steps.jsonl").read_text())["price"] == 0.7
     assert (project.root / ".work" / "made.txt").read_text().splitlines() == ["clone"], "DVC's cache is shared"
+    assert (project.plays / "clone").read_text() == "played played ", "so are plays, and they outlive the variants"
     assert yaml.safe_load(project.params.read_text())["reward"]["price"] == 0.1, "the project itself is untouched"
     assert _run(project, 0.7) == other
     assert _run(project, 0.7, seed=1) != other

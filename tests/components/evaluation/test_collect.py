@@ -51,7 +51,7 @@ class Theatre:
         self.told.append((play.policy, done, total))
 
     def collect(self, folder: Path) -> dict[str, tuple[Trajectory, ...]]:
-        return collect(made.PLAN, SOLVED, folder, batch_size=4, open_model=self.open_model, told=self.tell)
+        return collect(made.PLAN, SOLVED, lambda play: folder, batch_size=4, open_model=self.open_model, told=self.tell)
 
 
 def test_every_policy_plays_every_problem_in_order(tmp_path: Path) -> None:
@@ -85,7 +85,9 @@ def test_a_forced_tool_is_played_only_where_the_problem_offers_it(tmp_path: Path
     theatre = Theatre()
     for tool in ("search", "convert"):
         (play,) = (one for one in plays if one.force == (tool,))
-        found = collect([play], problems, tmp_path, batch_size=4, open_model=theatre.open_searching, told=theatre.tell)
+        found = collect(
+            [play], problems, lambda play: tmp_path, batch_size=4, open_model=theatre.open_searching, told=theatre.tell
+        )
         offered = [problem.problem_id for problem in problems if tool in problem.tool_names]
         assert [one.problem_id for one in found[play.policy]] == offered
 
@@ -95,16 +97,21 @@ def test_batches_played_elsewhere_are_what_an_evaluation_plays_itself(tmp_path: 
     plays, theatre = plan("clone", ("search",)), Theatre()
 
     def played(folder: Path) -> dict[str, tuple[Trajectory, ...]]:
-        return collect(plays, problems, folder, batch_size=4, open_model=theatre.open_model, told=theatre.tell)
+        return collect(
+            plays, problems, lambda play: folder, batch_size=4, open_model=theatre.open_model, told=theatre.tell
+        )
+
+    def there(play: Play) -> Path:
+        return tmp_path / "there"
 
     whole = played(tmp_path / "here")
     theatre.opened.clear()
-    batches = missing_batches(plays, problems, tmp_path / "there", batch_size=4)
+    batches = missing_batches(plays, problems, there, batch_size=4)
     assert len(batches) == 3 * len(plays)
     assert [len(batch.problems) for batch in batches if batch.play.force == ("search",)] == [0, 4, 2]
     for batch in reversed(batches):
-        save_batch(tmp_path / "there", batch, made.trajectories(batch.play, batch.problems))
-    assert missing_batches(plays, problems, tmp_path / "there", batch_size=4) == ()
+        save_batch(there, batch, made.trajectories(batch.play, batch.problems))
+    assert missing_batches(plays, problems, there, batch_size=4) == ()
     assert played(tmp_path / "there") == whole
     assert theatre.opened == []
 

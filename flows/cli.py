@@ -119,6 +119,9 @@ def experiments(
     name: Annotated[str, typer.Argument(help="Which claim to test; `list` shows them.")] = "list",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
     profile: Annotated[str, typer.Option(help="demo, full or smoke.")] = "demo",
+    shared: Annotated[
+        Path | None, typer.Option(help="Folder of finished variants that several machines read and fill.")
+    ] = None,
 ) -> None:
     """Test a claim: run its variants of the pipeline and write data/reports/experiments/NAME.json."""
     from flows.experiments import listed, run_experiment
@@ -127,7 +130,7 @@ def experiments(
         for line in listed():
             say(line)
         return
-    for line in run_experiment(here(), name, seeds=range(seeds), profile=profile, say=say):
+    for line in run_experiment(here(), name, seeds=range(seeds), profile=profile, say=say, shared=shared):
         say(line)
 
 

@@ -25,7 +25,6 @@ from components.search.trial import Attempt
 from flows.shared import variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.git import read_commit
-from flows.shared.machine import machine
 from flows.shared.params import PROFILES
 from flows.shared.paths import Paths
 
@@ -38,24 +37,38 @@ def listed() -> Iterator[str]:
         yield f"{experiment.name:<14} {experiment.claim}"
 
 
-def run_experiment(paths: Paths, name: str, *, seeds: Sequence[int], profile: str, say: Say) -> Iterator[str]:
-    """Run what is missing of the experiment, write its result; gives the lines of the result's table."""
+def run_experiment(
+    paths: Paths, name: str, *, seeds: Sequence[int], profile: str, say: Say, shared: Path | None = None
+) -> Iterator[str]:
+    """Run what is missing of the experiment, write its result; gives the lines of the result's table.
+
+    `shared`: a folder of finished variants that other machines or checkouts read and fill as well.
+    """
     if name not in EXPERIMENTS:
         raise UserFault(f"experiments: no experiment {name!r} (known: {', '.join(EXPERIMENTS)})")
     if profile not in PROFILES:
         raise UserFault(f"--profile: must be one of {', '.join(PROFILES)}, is {profile!r}")
     experiment, started = EXPERIMENTS[name], time.monotonic()
     found: dict[str, dict[int, Played]] = {}
+    machines: dict[str, None] = {}
     for seed in seeds:
         for variant in experiment.variants:
             say(f"{name}: {variant.name} ({variant.meaning}), seed {seed}")
-            folder = variant_runs.run(paths, variant, seed=seed, profile=profile, say=say)
+            folder = variant_runs.run(paths, variant, seed=seed, profile=profile, say=say, shared=shared)
+            machines[_machine_of(folder)] = None
             found.setdefault(variant.name, {})[seed] = _played(folder, variant)
     rows = experiment.analyse(found)
-    _write(paths, experiment, rows, seeds=seeds, profile=profile, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    _write(paths, experiment, rows, seeds=seeds, profile=profile, seconds=seconds, machines=list(machines))
     if experiment.draw is not None:
         write_text(paths.experiments / f"{name}_curves.svg", experiment.draw(found))
     yield from table(rows)
+
+
+def _machine_of(folder: Path) -> str:
+    """What made the variant."""
+    made: Mapping[str, str] = json.loads((folder / variant_runs.MADE).read_text(encoding="utf-8"))
+    return made["machine"]
 
 
 def _played(folder: Path, variant: Variant) -> Played:
@@ -80,13 +93,14 @@ def _write(
     seeds: Sequence[int],
     profile: str,
     seconds: float,
+    machines: Sequence[str],
 ) -> None:
     commit = read_commit(paths.root)
     result: Mapping[str, Any] = {
         "name": experiment.name,
         "claim": experiment.claim,
         "git_sha": commit.sha + ("+dirty" if commit.dirty else ""),
-        "machine": machine(),
+        "machine": "; ".join(machines),
         "command": f"qanat experiments {experiment.name} --seeds {len(seeds)} --profile {profile}",
         "seconds": round(seconds, 1),
         "rows": [asdict(row) for row in rows],

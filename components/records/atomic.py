@@ -43,7 +43,7 @@ def write_chunks(path: Path | str, chunks: Iterable[str], *, opener: Opener = op
         temporary.chmod(0o644)
         temporary.replace(target)
         temporary = None
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         raise _explain(target, error) from error
     finally:
@@ -67,7 +67,7 @@ def write_json(path: Path | str, value: Any, *, opener: Opener = open_text) -> N
     write_text(path, f"{text}\n", opener=opener)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make the rename itself survive a power cut; some file systems refuse to sync a folder, which is harmless."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -17,11 +17,14 @@ from typing import Any
 import yaml
 
 from components.experiments.plan import Variant
+from components.records.atomic import write_json
 from components.schema.identity import stable_hash
-from flows.shared import graph
+from flows.shared import graph, variant_archive
 from flows.shared import progress as stage_progress
 from flows.shared.environ import tracking_uri
 from flows.shared.faults import UserFault
+from flows.shared.git import read_commit
+from flows.shared.machine import machine
 from flows.shared.params import PROFILES
 from flows.shared.paths import Paths
 from flows.shared.process import Groups, alone
@@ -34,6 +37,8 @@ KEPT = (
     "data/reports/trial/figures.json",
 )
 """What is kept of a variant's project, where it exists."""
+MADE = "made.json"
+"""Where and of what code it was made."""
 TRIAL = ("components", "flows")
 """Folders of code that decide what the trial leaves, which is no stage of the DAG and names no dependencies."""
 READERS = "components/experiments"
@@ -46,13 +51,31 @@ class VariantFailed(UserFault):
     """A stage of a variant ended with an error; the message carries its last lines."""
 
 
-def run(paths: Paths, variant: Variant, *, seed: int, profile: str, say: Callable[[str], None]) -> Path:
-    """The folder of what the variant left; made now unless it is there already."""
+def run(
+    paths: Paths,
+    variant: Variant,
+    *,
+    seed: int,
+    profile: str,
+    say: Callable[[str], None],
+    shared: Path | None = None,
+) -> Path:
+    """The folder of what the variant left; made now unless it is there already, or in `shared`, where it is put."""
     params = parameters(paths, variant, seed=seed, profile=profile)
-    folder = paths.variants / key_of(paths, params, variant)
+    key = key_of(paths, params, variant)
+    folder = paths.variants / key
     if (folder / "done").is_file():
         say("  already made")
-        return folder
+    elif shared is not None and variant_archive.unpack(shared, key, folder):
+        say(f"  already made: {shared / key}.tar.xz")
+    else:
+        _make(paths, variant, params, folder, say)
+    if shared is not None:
+        variant_archive.pack(shared, key, folder)
+    return folder
+
+
+def _make(paths: Paths, variant: Variant, params: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> None:
     with alone(paths.variants / "run.json") as groups:
         project = copy_project(paths, folder / "project", params)
         for command in commands(project, variant):
@@ -61,8 +84,8 @@ def run(paths: Paths, variant: Variant, *, seed: int, profile: str, say: Callabl
             if (project / name).is_file():
                 shutil.copy(project / name, folder / Path(name).name)
         shutil.rmtree(project)
+        write_json(folder / MADE, {"machine": machine(), "git_sha": read_commit(paths.root).sha})
         (folder / "done").touch()
-    return folder
 
 
 def parameters(paths: Paths, variant: Variant, *, seed: int, profile: str) -> dict[str, Any]:

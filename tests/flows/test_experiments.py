@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from components.experiments.catalogue import EXPERIMENTS
 from components.experiments.plan import Variant
 from components.records.jsonl import write_records
 from flows.experiments import run_experiment
-from flows.shared import variant_runs
+from flows.shared import variant_archive, variant_runs
 from flows.shared.faults import UserFault
 from flows.shared.params import PROFILES, SECTIONS, load_params
 from flows.shared.paths import Paths
@@ -86,9 +88,9 @@ def prepared(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variant_runs, "commands", commands)
 
 
-def _run(paths: Paths, price: float, *, seed: int = 0) -> Path:
+def _run(paths: Paths, price: float, *, seed: int = 0, shared: Path | None = None) -> Path:
     variant = Variant("v", "a price", params={"reward.price": price})
-    return variant_runs.run(paths, variant, seed=seed, profile="smoke", say=lambda text: None)
+    return variant_runs.run(paths, variant, seed=seed, profile="smoke", say=lambda text: None, shared=shared)
 
 
 def test_a_variant_has_its_own_parameters_and_what_variants_share_is_made_once(project: Paths) -> None:
@@ -112,6 +114,44 @@ def test_a_variant_that_failed_goes_on_where_it_stood(project: Paths) -> None:
     stop.unlink()
     assert (_run(project, 0.1) / "rows.jsonl").is_file()
     assert (project.root / ".work" / "made.txt").read_text().splitlines() == ["clone"]
+
+
+def test_a_variant_that_another_machine_finished_is_not_run_again(project: Paths, tmp_path: Path) -> None:
+    made = _run(project, 0.1, shared=tmp_path / "shared")
+    left = {file.name: file.read_bytes() for file in made.iterdir()}
+    assert {"rows.jsonl", "made.json", "done"} <= set(left)
+    shutil.rmtree(project.variants)
+    (project.root / ".work" / "fail").touch()  # whoever ran a stage now would fail
+    again = _run(project, 0.1, shared=tmp_path / "shared")
+    assert {file.name: file.read_bytes() for file in again.iterdir()} == left
+    with pytest.raises(variant_runs.VariantFailed):
+        _run(project, 0.7, shared=tmp_path / "shared")
+
+
+def test_what_was_finished_before_is_put_where_others_find_it(project: Paths, tmp_path: Path) -> None:
+    made = _run(project, 0.1)
+    _run(project, 0.1, shared=tmp_path / "shared")
+    assert [file.name for file in (tmp_path / "shared").iterdir()] == [f"{made.name}.tar.xz"]
+
+
+def test_an_archive_has_the_same_bytes_for_the_same_files_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "rows.jsonl").write_text("a row\n")
+    one, other = (variant_archive.pack(tmp_path / name, "key", tmp_path / "left") for name in ("one", "other"))
+    os.utime(tmp_path / "left" / "rows.jsonl", (0, 0))
+    assert one.read_bytes() == other.read_bytes()
+    (tmp_path / "left" / "rows.jsonl").write_text("another row\n")
+    assert variant_archive.pack(tmp_path / "one", "key", tmp_path / "left").read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40])
+def test_a_damaged_archive_is_told_by_name(tmp_path: Path, kept: int) -> None:
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "rows.jsonl").write_text("a row\n" * 100)
+    archive = variant_archive.pack(tmp_path, "key", tmp_path / "left")
+    archive.write_bytes(archive.read_bytes()[:kept])
+    with pytest.raises(UserFault, match=r"key\.tar\.xz is damaged"):
+        variant_archive.unpack(tmp_path, "key", tmp_path / "laid")
 
 
 def test_changed_annotations_make_another_variant(project: Paths) -> None:
@@ -151,6 +191,7 @@ def test_every_experiment_is_written_from_what_its_variants_left(name: str, proj
     result = json.loads((project.experiments / f"{name}.json").read_text())
     assert len(result["rows"]) == len(told) > 3
     assert result["command"].startswith(f"qanat experiments {name}")
+    assert result["machine"] == "; ".join(f"the machine of {one.name}" for one in EXPERIMENTS[name].variants)
     assert "<svg" in (project.experiments / f"{name}.svg").read_text()
     drawn = project.experiments / f"{name}_curves.svg"
     assert drawn.is_file() == (name in {"frontier", "normaliser"})
@@ -166,6 +207,7 @@ def _leave(paths: Paths, variant: Variant) -> None:
     if variant.trial:
         write_records(folder / "attempts.jsonl", found.attempts)
         (folder / "figures.json").write_text(json.dumps(dict(found.figures)))
+    (folder / "made.json").write_text(json.dumps({"machine": f"the machine of {variant.name}", "git_sha": "0"}))
     (folder / "done").touch()
 
 

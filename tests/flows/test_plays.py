@@ -105,9 +105,7 @@ def test_a_model_that_is_told_the_price_is_played_again_under_another_one(prepar
     assert after["reinforced"] != before["reinforced"]
 
 
-def test_the_plays_that_were_not_used_for_longest_are_removed(
-    prepared: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_plays_that_were_not_used_for_longest_are_removed(prepared: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plays, "KEPT", 4)
     kept, dropped = folders(prepared), folders(prepared, seed=1)
     for age, found in ((100, kept), (200, dropped)):

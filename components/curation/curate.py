@@ -36,6 +36,7 @@ from components.reward.checkers import check
 from components.reward.text import plain_words
 from components.schema.annotation import AnnotatedCall, Annotation, Demonstration, Pair, Preference, calls_of
 from components.schema.curated import ActionPreference, ReferencePair
+from components.schema.identity import stable_hash
 from components.schema.problem import Problem, Reference, Split
 from components.schema.trajectory import Trajectory
 from components.tools.spec import ToolCaller
@@ -78,6 +79,7 @@ def curate(
     by_prompt = {problem.prompt: problem for problem in asked}
     matches = tuple(match_all(batch.annotations, by_prompt, pool, ledger, tools=tools))
     matches = tuple(_sound(_distinct(matches, settings, ledger), ledger))
+    matches = tuple(_enough(matches, settings, ledger))
     known = _known(batch.annotations)
     demonstrations = tuple(_demonstrations(matches, answers, settings, score_reference, toolbox, ledger, known))
     own = {match.problem.problem_id: match.problem for match in matches if match.problem.family == "annotated"}
@@ -148,6 +150,17 @@ def _sound(matches: Iterator[Match], ledger: Ledger) -> Iterator[Match]:
             yield match
         else:
             ledger.drop(match.annotation, match.problem.family, *fault)
+
+
+def _enough(matches: Sequence[Match], settings: CurateSettings, ledger: Ledger) -> Iterator[Match]:
+    """All but the demonstrations beyond the most that are asked for, drawn by their ids."""
+    ids = [match.annotation.annotation_id for match in matches if isinstance(match.annotation, Demonstration)]
+    drawn = set(sorted(ids, key=lambda name: stable_hash(["demonstration", name]))[: settings.most_demonstrations])
+    for match in matches:
+        if isinstance(match.annotation, Demonstration) and match.annotation.annotation_id not in drawn:
+            ledger.skip("beyond_most_demonstrations")
+        else:
+            yield match
 
 
 def _fault(match: Match) -> tuple[str, str] | None:

@@ -56,6 +56,9 @@ class CurateSettings(BaseModel):
     """Nats per token by which calls must lower the loss of the reference to be kept."""
     tau_abstain: float = Field(default=-0.5, le=0.0)
     """At or below this gain the calls did harm: the base model's own answer is learnt instead, if it is right."""
+    most_demonstrations: int | None = Field(default=None, ge=1)
+    """Demonstrations that are replayed and scored, drawn evenly from those that match a train problem; None: all. To
+    score one costs as much as to learn from it, and many problems may be there for reinforcement alone."""
     direct_size: int = Field(default=160, ge=0)
     """Train problems outside fact and chat for which the base model's own answer is asked."""
     minimum_f1: float = Field(default=0.5, ge=0.0, le=1.0)

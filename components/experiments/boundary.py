@@ -122,6 +122,8 @@ FACTS: Mapping[str, Any] = {
     # this price, no call pays until the queries are relearnt
     "tools.engine": "natural",
     "clone.steps": 56,
+    # more than the clone has steps for; the other problems are there to be judged
+    "curate.most_demonstrations": 960,
     # its own answers that are right and no others: most wrong ones are empty rather than ignorant ("the money used in
     # France is a topic of debate"), and a model that answers where it knows has more to leave calls for
     "clone.direct_answers": "right",

@@ -58,12 +58,17 @@ def search(text: str) -> dict[str, Any]:
     return {"tool": "search", "arguments": {"query": text}}
 
 
-def run(*annotations: Annotation, answer: str = "It is N'Djamena.", shown: str = "Capital: N'Djamena") -> CuratedData:
+def run(
+    *annotations: Annotation,
+    answer: str = "It is N'Djamena.",
+    shown: str = "Capital: N'Djamena",
+    most: int | None = None,
+) -> CuratedData:
     return curate(
         AnnotationBatch(annotations=annotations, rejects=()),
         (CHAD, MALI, CHAT),
         pool={"What is the area of Fiji?": "train", "What is the area of Peru?": "test"},
-        settings=CurateSettings(),
+        settings=CurateSettings(most_demonstrations=most),
         ask=lambda prompts: [answer] * len(prompts),
         score_reference=score,
         toolbox=FakeToolbox(default=shown),
@@ -103,6 +108,22 @@ def test_a_prompt_of_another_profile_is_no_fault() -> None:
     data = run(annotation(1, prompt="What is the area of Fiji?"))
     assert data.rejects == ()
     assert data.report["not_in_profile"] == {"demonstration": 1}
+
+
+def test_no_more_demonstrations_are_scored_than_asked_for_and_more_are_those_and_others() -> None:
+    asked = ("the capital of Chad", "Sahel atlas page two", "seat of its government", "main town", "who rules where")
+    rows = [annotation(number, steps=[search(text)]) for number, text in enumerate(asked)]
+    pair = annotation(9, kind="pair", reference={"text": "It is N'Djamena.", "answer": "N'Djamena"})
+    drawn = []
+    for most in (2, 3, None):
+        data = run(*rows, pair, most=most)
+        assert len(data.pairs) == 1, "a pair is scored by nobody"
+        assert data.rejects == ()
+        left = len(rows) - (most or len(rows))
+        assert data.report["not_in_profile"] == ({"beyond_most_demonstrations": left} if left else {})
+        drawn.append({one.transitions[0].action.message.content for one in data.demonstrations})
+    assert [len(queries) for queries in drawn] == [2, 3, len(asked)]
+    assert drawn[0] < drawn[1] < drawn[2]
 
 
 def test_a_new_prompt_with_a_reference_becomes_a_train_problem() -> None:

@@ -18,7 +18,7 @@ Ask = Callable[[Sequence[str]], Sequence[str]]
 ScoreReference = Callable[[Sequence[tuple[str, Sequence[str], Reference]]], Sequence[float]]
 
 
-SCORED_AT_ONCE = 2048
+SCORED_AT_ONCE = 384
 """References that may share what they have in common, before it is told how far the scoring is."""
 FLOOR = -10.0
 """Per-token log-probabilities are clipped here: one bad token must not dominate (learning.md 5.3)."""

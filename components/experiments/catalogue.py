@@ -15,6 +15,7 @@ from components.experiments.normaliser import NORMALISER
 from components.experiments.plan import Experiment
 from components.experiments.recipe import RECIPE
 from components.experiments.search import SEARCH
+from components.experiments.splitting import SPLITTING
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     one.name: one
@@ -27,6 +28,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         NORMALISER,
         FORMS_EXPERIMENT,
         NESTED_EXPERIMENT,
+        SPLITTING,
         HIDDEN_ANSWER,
         SEARCH,
     )

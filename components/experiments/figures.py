@@ -22,15 +22,18 @@ SEED = 0
 RESAMPLES = 2000
 """Of the bootstrap behind every interval."""
 Seeds = Mapping[int, Played]
+Only = str | tuple[str, ...] | None
+"""A slice, or several: rows of one of them; None: all rows."""
 
 
-def pooled(seeds: Seeds, policy: str, *, only: str | None = None) -> tuple[EvalRow, ...]:
-    """The rows of a policy in all seeds, every problem as one of its seed; of the slice `only` where given."""
+def pooled(seeds: Seeds, policy: str, *, only: Only = None) -> tuple[EvalRow, ...]:
+    """The rows of a policy in all seeds, every problem as one of its seed; of the slices `only` where given."""
+    wanted = {only} if isinstance(only, str) else None if only is None else set(only)
     return tuple(
         replace(row, problem_id=f"{row.problem_id}/{seed}")
         for seed, played in sorted(seeds.items())
         for row in played.rows[policy]
-        if only is None or only in row.slices
+        if wanted is None or wanted & set(row.slices)
     )
 
 
@@ -40,7 +43,7 @@ def difference(
     baseline: tuple[Seeds, str],
     *,
     metric: str = "eval/accuracy",
-    only: str | None = None,
+    only: Only = None,
     cost_weight: float,
     unit: str,
     scale: float = 1.0,
@@ -72,7 +75,7 @@ def level(
     policy: str,
     *,
     metric: str = "eval/accuracy",
-    only: str | None = None,
+    only: Only = None,
     cost_weight: float,
     unit: str,
     scale: float = 1.0,

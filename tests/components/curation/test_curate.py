@@ -292,8 +292,9 @@ def test_the_seed_set_shows_nested_calls_and_sub_tasks_where_they_are_on_offer(
     nested = [inner for trajectory in data.demonstrations for _, inner in nested_in(trajectory)]
     assert len(nested) >= 5
     assert all(inner.outcome.answer and inner.transitions[0].action.decision == "search" for inner in nested)
-    share = len(rows) / sum(problem.family == "two_hop" for problem in about)
-    assert 0.1 < share < 0.25
+    for family in ("two_hop", "fact_compute"):
+        of_family = {problem.prompt for problem in about if problem.family == family}
+        assert 0.1 < sum(row.prompt in of_family for row in rows) / len(of_family) < 0.25
 
 
 def test_the_seed_set_of_the_demo_passes_curation_with_real_tools(
